@@ -1,0 +1,116 @@
+/**
+ * API Gateway (HTTP API, REST) and function URLs: `POST /messages`, `GET /messages/{id}`,
+ * `POST /messages/{id}/resend`. Closed by default: every route's authorizer is in serverless.yml.
+ */
+import { randomUUID } from "node:crypto";
+import middy from "@middy/core";
+import { ConfigError } from "../lib/config.ts";
+import { misconfigured, submit } from "../lib/submission/submit.ts";
+import { decodeHttp, encodeResult, type HttpAnswer, type HttpRequest, problem } from "./http.ts";
+import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
+
+/**
+ * API Gateway gives up after 30 s, start of the instance included, while the function would send on;
+ * whoever asked must hear from us before.
+ */
+const GATEWAY_MS = 27_000;
+/** The longest that Lambda lets an instance take to start. */
+const LONGEST_START_MS = 10_000;
+let cold = true;
+
+async function route(request: HttpRequest, context: InvocationContext | undefined): Promise<HttpAnswer> {
+  const match = /\/messages(?:\/([^/]+))?(?:\/(resend))?\/?$/.exec(request.path);
+  const [, id, resend] = match ?? [];
+  if (match === null || (resend && !id)) return notFound(`There is nothing at ${request.path}.`);
+  if (id === undefined) {
+    return request.method === "POST" ? send(request, context) : notAllowed("POST");
+  }
+  if (request.method !== (resend ? "POST" : "GET")) return notAllowed(resend ? "POST" : "GET");
+  return problem({
+    status: 501,
+    code: "no_ledger",
+    title: "No record of messages is kept",
+    detail: "This deployment has no ledger (LEDGER_TABLE), so it cannot look a message up.",
+  });
+}
+
+async function send(request: HttpRequest, context: InvocationContext | undefined): Promise<HttpAnswer> {
+  const id = context?.awsRequestId ?? randomUUID();
+  const start = cold ? Math.min(performance.now(), LONGEST_START_MS) : 0;
+  cold = false;
+  let input: unknown;
+  try {
+    input = JSON.parse(request.body);
+  } catch {
+    return malformed("", "The body is not JSON.");
+  }
+  const key = request.headers["idempotency-key"];
+  if (key !== undefined && isRecord(input)) {
+    if (input["idempotencyKey"] !== undefined && input["idempotencyKey"] !== key) {
+      return malformed("idempotencyKey", "differs from the Idempotency-Key header");
+    }
+    input = { ...input, idempotencyKey: key };
+  }
+  try {
+    const { ports, log } = wiring();
+    const limits = limitsOf(context, GATEWAY_MS - start);
+    const result = await submit(ports, { input, id, date: new Date() }, limits);
+    log.submission("api", result, id);
+    return encodeResult(result);
+  } catch (error) {
+    if (error instanceof ConfigError) return encodeResult(misconfigured(id, error));
+    throw error;
+  }
+}
+
+function malformed(path: string, message: string): HttpAnswer {
+  return problem({
+    status: 400,
+    code: "invalid_request",
+    title: "The request is malformed",
+    detail: path === "" ? message : `${path} ${message}`,
+    issues: [{ path, message }],
+  });
+}
+
+function notFound(detail: string): HttpAnswer {
+  return problem({ status: 404, code: "not_found", title: "Not found", detail });
+}
+
+function notAllowed(allow: string): HttpAnswer {
+  return problem({
+    status: 405,
+    code: "method_not_allowed",
+    title: "Method not allowed",
+    detail: `This resource takes ${allow}.`,
+    headers: { allow },
+  });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Both payload formats become one request on the way in; whatever is thrown, an answer on the way out. */
+const gateway: middy.MiddlewareObj<unknown, HttpAnswer> = {
+  before: (call) => {
+    const request = decodeHttp(call.event);
+    if (request === undefined) return notFound("The event is no HTTP request.");
+    call.event = request;
+    return undefined;
+  },
+  onError: (call) => {
+    const name = call.error?.name ?? "Error";
+    process.stderr.write(`${JSON.stringify({ level: "error", message: "unexpected error", name })}\n`);
+    call.response = problem({
+      status: 500,
+      code: "internal_error",
+      title: "Unexpected error",
+      detail: "The function failed; its log has the particulars under this invocation.",
+    });
+  },
+};
+
+export const handler = middy<unknown, HttpAnswer>()
+  .use(gateway)
+  .handler((event, context) => route(event as HttpRequest, context));

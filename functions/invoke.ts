@@ -1,0 +1,26 @@
+/**
+ * Direct invoke: other functions, Step Functions. The event is the request; the result itself is
+ * returned for every outcome, so that a caller or a `Choice` reads `outcome`.
+ */
+import { randomUUID } from "node:crypto";
+import { ConfigError } from "../lib/config.ts";
+import type { Result } from "../lib/submission/outcome.ts";
+import { misconfigured, submit } from "../lib/submission/submit.ts";
+import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
+
+export async function handler(event: unknown, context?: InvocationContext): Promise<Result> {
+  const id = context?.awsRequestId ?? randomUUID();
+  try {
+    const { ports, log } = wiring();
+    const result = await submit(
+      ports,
+      { input: event, id, date: new Date() },
+      limitsOf(context),
+    );
+    log.submission("invoke", result, id);
+    return result;
+  } catch (error) {
+    if (error instanceof ConfigError) return misconfigured(id, error);
+    throw error;
+  }
+}

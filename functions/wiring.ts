@@ -1,0 +1,91 @@
+/**
+ * The composition root: the only place where adapters are made, once for each instance. Nothing is
+ * read before the first use, so that a bad environment is an answer and not a crash at start.
+ */
+import { networkInterfaces, hostname } from "node:os";
+import { secretsManager } from "../lib/aws/secrets-manager.ts";
+import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
+import { Relay } from "../lib/smtp/io/relay.ts";
+import { Mailboxes } from "../lib/submission/mailboxes.ts";
+import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
+import { createTokenSource } from "../lib/submission/token.ts";
+import { jsonLog, type Log } from "../lib/telemetry/log.ts";
+
+export interface Wiring {
+  readonly config: Config;
+  readonly ports: SubmitPorts;
+  readonly log: Log;
+}
+
+let wired: Wiring | ConfigError | undefined;
+
+/** @throws ConfigError, the same one each time: an instance's environment does not change. */
+export function wiring(): Wiring {
+  wired ??= assemble();
+  if (wired instanceof ConfigError) throw wired;
+  return wired;
+}
+
+function assemble(): Wiring | ConfigError {
+  try {
+    const config = loadConfig(process.env);
+    return {
+      config,
+      log: jsonLog(config.logLevel),
+      ports: {
+        config,
+        mailboxes: new Mailboxes({
+          secrets: secretsManager(),
+          cacheSeconds: config.cacheSeconds,
+          now: () => performance.now(),
+        }),
+        relay: new Relay(),
+        tokens: createTokenSource(),
+        ehloName: ownName(),
+        composer: () => import("../lib/message/composer.ts"),
+      },
+    };
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+}
+
+/** What is kept back for the result, the log and the ledger, in milliseconds. */
+const RESERVE_MS = 1_000;
+/** Where nobody says how long there is. */
+const UNBOUNDED_MS = 5 * 60_000;
+
+/** How Lambda's context bounds a submission. */
+export interface InvocationContext {
+  readonly awsRequestId?: string;
+  readonly getRemainingTimeInMillis?: () => number;
+}
+
+/** @param most the longest it may take whatever the function's own timeout says */
+export function limitsOf(context: InvocationContext | undefined, most = UNBOUNDED_MS): Limits {
+  const begun = performance.now();
+  return {
+    timeLeft: () => {
+      const own = context?.getRemainingTimeInMillis?.() ?? Number.POSITIVE_INFINITY;
+      // A function with little time keeps back less of it.
+      const reserve = Math.min(RESERVE_MS, own / 4);
+      return Math.max(0, Math.min(own - reserve, most - (performance.now() - begun)));
+    },
+  };
+}
+
+/**
+ * RFC 5321 §4.1.1.1: the host's full name, or the address literal of a host that has none, as
+ * functions do.
+ */
+function ownName(): string {
+  const name = hostname();
+  if (/^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(name) && !/^[\d.]+$/.test(name)) return name;
+  for (const addresses of Object.values(networkInterfaces())) {
+    for (const { family, internal, address } of addresses ?? []) {
+      if (family === "IPv4" && !internal) return `[${address}]`;
+    }
+  }
+  return "[127.0.0.1]";
+}

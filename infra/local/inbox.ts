@@ -1,0 +1,54 @@
+/**
+ * What the embedded mail server has taken, in memory.
+ *
+ * Rule guarded here: a message is kept octet for octet as it came from the wire; whoever looks at
+ * it parses it with a library that had no part in composing it.
+ */
+import PostalMime, { type Email } from "postal-mime";
+
+export interface DeliveredMessage {
+  /** What the server's reply called it: "queued as …". */
+  readonly queueId: string;
+  readonly receivedAt: Date;
+  readonly user: string | undefined;
+  /** The reverse-path; empty for the null one. */
+  readonly from: string;
+  readonly to: readonly string[];
+  /** The transparency of dots already undone. */
+  readonly raw: Buffer;
+}
+
+export class Inbox {
+  readonly #messages: DeliveredMessage[] = [];
+  #waiting: (() => void)[] = [];
+
+  get messages(): readonly DeliveredMessage[] {
+    return this.#messages;
+  }
+
+  add(message: DeliveredMessage): void {
+    this.#messages.push(message);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+
+  find(queueId: string): DeliveredMessage | undefined {
+    return this.#messages.find((message) => message.queueId === queueId);
+  }
+
+  /** Settles when so many messages are there; it has no deadline of its own. */
+  async waitFor(count: number): Promise<readonly DeliveredMessage[]> {
+    while (this.#messages.length < count) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return this.#messages;
+  }
+
+  clear(): void {
+    this.#messages.length = 0;
+  }
+}
+
+export const parseMessage = (message: DeliveredMessage): Promise<Email> =>
+  PostalMime.parse(message.raw);

@@ -1,0 +1,105 @@
+/**
+ * The environment, read once into a frozen {@link Config} or refused with one error that names every
+ * variable at fault. No value is ever part of an error: some are secrets, and none is needed.
+ */
+import * as z from "zod/mini";
+
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly issues: readonly { readonly path: string; readonly message: string }[];
+
+  constructor(issues: readonly { readonly path: string; readonly message: string }[]) {
+    super(`The environment is not usable: ${issues.map((i) => `${i.path} ${i.message}`).join("; ")}.`);
+    this.issues = issues;
+  }
+}
+
+const text = z.string().check(z.minLength(1, "must not be empty"));
+const url = z.string().check(z.regex(/^https?:\/\/\S+$/, "must be an http or https URL"));
+const list = z.pipe(
+  z.string(),
+  z.transform((value) =>
+    value
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== ""),
+  ),
+);
+const pattern = /^[^\s@,]*@[^\s@,]+$/;
+const addresses = list.check(
+  z.refine((entries) => entries.every((entry) => pattern.test(entry)), {
+    error: 'must be a comma list of "a@b" or "@domain"',
+  }),
+);
+const seconds = z.pipe(
+  z.string().check(z.regex(/^\d{1,6}$/, "must be a whole number of seconds")),
+  z.transform(Number),
+);
+const levels = ["debug", "info", "warn", "error", "silent"] as const;
+
+const Environment = z.object({
+  MAILBOX_SECRET_ID: z.optional(text),
+  MAILBOX_SECRET_PREFIX: z.optional(text),
+  MAILBOX_CACHE_SECONDS: z._default(seconds, 300),
+  LEDGER_TABLE: z.optional(text),
+  QUEUE_URL: z.optional(url),
+  FAILED_QUEUE_URL: z.optional(url),
+  PAYLOAD_BUCKET: z.optional(text),
+  ATTACHMENT_BUCKETS: z._default(list, []),
+  ALLOWED_RECIPIENTS: z.optional(addresses),
+  RELAY: z.optional(
+    z.string().check(z.regex(/^(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}$/, 'must be "host:port"')),
+  ),
+  TRANSCRIPT: z._default(z.enum(["full", "off"], { error: 'must be "full" or "off"' }), "full"),
+  LOG_LEVEL: z._default(z.enum(levels, { error: `must be one of ${levels.join(", ")}` }), "info"),
+});
+
+export interface Config {
+  /** The default mailbox's secret id or ARN. */
+  readonly secretId: string | undefined;
+  /** A request's `mailbox` reads the secret `<prefix><name>`. */
+  readonly secretPrefix: string | undefined;
+  readonly cacheSeconds: number;
+  readonly ledgerTable: string | undefined;
+  readonly queueUrl: string | undefined;
+  readonly failedQueueUrl: string | undefined;
+  readonly payloadBucket: string | undefined;
+  readonly attachmentBuckets: readonly string[];
+  /** Absent: anyone. */
+  readonly allowedRecipients: readonly string[] | undefined;
+  readonly relay: string | undefined;
+  readonly transcript: "full" | "off";
+  readonly logLevel: (typeof levels)[number];
+}
+
+/** @throws ConfigError */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  // CloudFormation hands out an empty string where a parameter was left empty.
+  const given = Object.entries(environment).filter(([, value]) => value !== undefined && value !== "");
+  const parsed = Environment.safeParse(Object.fromEntries(given));
+  if (!parsed.success) {
+    throw new ConfigError(
+      parsed.error.issues.map(({ path, message }) => ({ path: path.join("."), message })),
+    );
+  }
+  const env = parsed.data;
+  if (env.QUEUE_URL !== undefined && env.LEDGER_TABLE === undefined) {
+    throw new ConfigError([
+      { path: "LEDGER_TABLE", message: "must be set where QUEUE_URL is: the queue delivers more than once" },
+    ]);
+  }
+  return Object.freeze({
+    secretId: env.MAILBOX_SECRET_ID,
+    secretPrefix: env.MAILBOX_SECRET_PREFIX,
+    cacheSeconds: env.MAILBOX_CACHE_SECONDS,
+    ledgerTable: env.LEDGER_TABLE,
+    queueUrl: env.QUEUE_URL,
+    failedQueueUrl: env.FAILED_QUEUE_URL,
+    payloadBucket: env.PAYLOAD_BUCKET,
+    attachmentBuckets: Object.freeze(env.ATTACHMENT_BUCKETS),
+    allowedRecipients: env.ALLOWED_RECIPIENTS && Object.freeze(env.ALLOWED_RECIPIENTS),
+    relay: env.RELAY,
+    transcript: env.TRANSCRIPT,
+    logLevel: env.LOG_LEVEL,
+  });
+}

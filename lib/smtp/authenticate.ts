@@ -1,0 +1,130 @@
+/**
+ * The SASL profile of SMTP (RFC 4954). Mechanisms are tried strongest first; only a refusal of the
+ * mechanism itself (504) leads to the next one. A refused password, a demand for something stronger
+ * and a server that fails to prove itself all end the attempt: nothing weaker is ever handed out.
+ */
+import type { Mechanism, SaslContext } from "../sasl/mechanism.ts";
+import { SaslError } from "../sasl/mechanism.ts";
+import { auth, CANCEL, response, unbase64 } from "./command.ts";
+import { SmtpError } from "./error.ts";
+import type { Group } from "./group.ts";
+import { classOf, type Reply } from "./reply.ts";
+import { type Line, read, type Step } from "./step.ts";
+
+/** A challenge loop longer than any mechanism's is a hostile server. */
+const MAX_CHALLENGES = 16;
+
+/** What a refused AUTH means for the attempt. */
+export type Refusal =
+  | { readonly then: "next"; readonly reply: Reply }
+  | { readonly then: "stop"; readonly error: SmtpError };
+
+/** RFC 4954 §6. `undefined` where AUTH succeeded. */
+export function judge(reply: Reply, mechanism: string): Refusal | undefined {
+  if (reply.code < 300) return undefined;
+  if (reply.code === 504) return { then: "next", reply };
+  return { then: "stop", error: authError(reply, mechanism) };
+}
+
+function authError(reply: Reply, mechanism: string): SmtpError {
+  const at = { phase: "auth", reply } as const;
+  if (reply.code === 535) {
+    return new SmtpError(
+      "auth_failed",
+      "The server refused the username or password. Mend the mailbox's secret; some providers want an app password or authorization code, not the account's own.",
+      at,
+    );
+  }
+  if (reply.code === 530) {
+    return new SmtpError("auth_required", "The server demands another login.", at);
+  }
+  // 432 asks for a password transition (a person), except as Exchange's "4.3.2, too many connections".
+  if (classOf(reply) === "transient" && (reply.code !== 432 || reply.enhanced === "4.3.2")) {
+    return new SmtpError("auth_deferred", "The server cannot check the login now.", at);
+  }
+  return new SmtpError("auth_refused", `The server refused AUTH ${mechanism}.`, at);
+}
+
+/**
+ * AUTH in a group with what follows, where one line is the whole exchange (RFC 4954 §4 allows it;
+ * PLAIN and EXTERNAL). Returns whether it was queued; `on` gets the reply.
+ */
+export function* groupAuth(
+  group: Group,
+  mechanism: Mechanism,
+  context: SaslContext,
+  on: (reply: Reply) => void,
+): Step<boolean> {
+  if (!mechanism.oneShot || !group.pipelining) return false;
+  const exchange = begin(mechanism, context);
+  const line = exchange.initial && auth(mechanism.name, exchange.initial);
+  if (line === undefined) return false;
+  yield* group.send(line, "auth", on);
+  return true;
+}
+
+/**
+ * One mechanism, step by step.
+ * @returns the refusal, or `undefined` once the server accepted and proved what it had to.
+ * @throws SmtpError `protocol_error` when a challenge is not base64, never ends or proves nothing.
+ */
+export function* authenticate(mechanism: Mechanism, context: SaslContext): Step<Refusal | undefined> {
+  const exchange = begin(mechanism, context);
+  const { initial } = exchange;
+  const withInitial = initial && auth(mechanism.name, initial);
+  // Sent alone where the response is too long for the line, or where the server speaks first.
+  yield { do: "write", line: withInitial ?? (auth(mechanism.name) as Line) };
+  let held = withInitial === undefined ? initial : undefined;
+  for (let count = 0; count < MAX_CHALLENGES; count += 1) {
+    const reply = yield* read("auth");
+    if (classOf(reply) !== "intermediate") {
+      const refusal = judge(reply, mechanism.name);
+      if (refusal === undefined) prove(() => exchange.finish());
+      return refusal;
+    }
+    const challenge = unbase64((reply.lines[0] ?? "").trim());
+    // A server that ignored the initial response asks with an empty challenge: it gets it again.
+    if (count === 0 && withInitial && challenge?.length === 0 && mechanism.oneShot) held = initial;
+    let answer: Uint8Array;
+    try {
+      if (held !== undefined) answer = held;
+      else if (challenge === undefined) throw new SaslError("the challenge is not base64");
+      else answer = exchange.next(challenge);
+    } catch (error) {
+      if (!(error instanceof SaslError)) throw error;
+      yield* cancel();
+      throw untrusted(error);
+    }
+    held = undefined;
+    yield { do: "write", line: response(answer) };
+  }
+  throw untrusted(new SaslError("the challenges do not end"));
+}
+
+/** `*` and its 501; how the server takes it no longer matters. */
+function* cancel(): Step<void> {
+  try {
+    yield { do: "write", line: CANCEL };
+    yield* read("auth");
+  } catch (error) {
+    if (!(error instanceof SmtpError)) throw error;
+  }
+}
+
+function begin(mechanism: Mechanism, context: SaslContext) {
+  return prove(() => mechanism.begin(context));
+}
+
+function prove<T>(step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw error instanceof SaslError ? untrusted(error) : error;
+  }
+}
+
+function untrusted(error: SaslError): SmtpError {
+  return new SmtpError("auth_refused", `The login was broken off: ${error.message}.`, {
+    phase: "auth",
+  });
+}

@@ -1,0 +1,110 @@
+/**
+ * How long each phase may take (RFC 5321 §4.5.3.2), clipped to the time that is left in all. A phase
+ * has one end, set when it begins: a server that trickles octets cannot move it.
+ */
+import { SmtpError } from "../error.ts";
+import type { Phase } from "../step.ts";
+
+const MINUTE = 60_000;
+
+/** Milliseconds. Connecting and TLS have no figure in the RFC; a relay that takes longer is down. */
+export const PHASE_TIMEOUTS: Readonly<Record<Phase, number>> = {
+  connect: 10_000,
+  tls: 15_000,
+  greeting: 5 * MINUTE,
+  ehlo: 5 * MINUTE,
+  starttls: 2 * MINUTE,
+  auth: 2 * MINUTE,
+  mail: 5 * MINUTE,
+  rcpt: 5 * MINUTE,
+  data: 2 * MINUTE,
+  content: 10 * MINUTE,
+  rset: 10_000,
+  // The outcome is settled by then: a courtesy, not a wait.
+  quit: 250,
+};
+
+/** Sending one block of content (RFC 5321 §4.5.3.2.5). */
+export const BLOCK_TIMEOUT = 3 * MINUTE;
+
+const HELLO: ReadonlySet<Phase> = new Set(["connect", "tls", "greeting"]);
+
+/** The limits in force for one send. */
+export interface Limits {
+  /** `performance.now()` value after which nothing may be awaited. */
+  readonly endsAt: number;
+  /** The same for connecting, TLS and greeting, where another relay waits its turn. */
+  readonly helloBy: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Await `work`, but no longer than the phase and the send may last.
+ * @param work starts it, and returns what releases it once it is settled or time is up.
+ * @throws SmtpError `timeout` or `aborted`.
+ */
+export function within<T>(
+  limits: Limits,
+  phase: Phase,
+  milliseconds: number,
+  work: (settle: { resolve: (value: T) => void; reject: (error: unknown) => void }) => () => void,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const left = (HELLO.has(phase) ? limits.helloBy : limits.endsAt) - performance.now();
+    const whole = left <= milliseconds;
+    let release: (() => void) | undefined;
+    let over = false;
+    const finish = (act: () => void) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      limits.signal?.removeEventListener("abort", onAbort);
+      release?.();
+      act();
+    };
+    const onAbort = () => finish(() => reject(aborted(phase)));
+    const timer = setTimeout(
+      () => finish(() => reject(timedOut(phase, Math.min(left, milliseconds), whole))),
+      Math.max(0, Math.min(left, milliseconds)),
+    );
+    if (limits.signal?.aborted) {
+      onAbort();
+      return;
+    }
+    limits.signal?.addEventListener("abort", onAbort);
+    release = work({
+      resolve: (value) => finish(() => resolve(value)),
+      reject: (error) => finish(() => reject(error)),
+    });
+    if (over) release();
+  });
+}
+
+function timedOut(phase: Phase, milliseconds: number, whole: boolean): SmtpError {
+  const seconds = Math.max(0, Math.round(milliseconds / 100) / 10);
+  const why = whole
+    ? "all the time this invocation had left"
+    : "the phase's limit (RFC 5321 §4.5.3.2)";
+  return new SmtpError("timeout", `${WAITING[phase]} within ${seconds} s, ${why}.`, { phase });
+}
+
+function aborted(phase: Phase): SmtpError {
+  return new SmtpError("aborted", `The send was aborted in phase ${phase}.`, { phase });
+}
+
+const WAITING: Readonly<Record<Phase, string>> = {
+  connect:
+    "No connection to the server. From a VPC this needs a NAT gateway, and AWS restricts outbound port 25: use 465 or 587. No answer",
+  tls: "The TLS handshake did not finish",
+  greeting:
+    'No greeting. A port that expects TLS at once (usually 465) waits in silence: then set "security" to "implicit". None came',
+  ehlo: "No answer to EHLO",
+  starttls: "No answer to STARTTLS",
+  auth: "No answer to AUTH",
+  mail: "No answer to MAIL",
+  rcpt: "No answer to RCPT",
+  data: "No answer to DATA",
+  content: "No answer to the content",
+  rset: "No answer to RSET",
+  quit: "No answer to QUIT",
+};

@@ -1,0 +1,92 @@
+/**
+ * Where the time of a send goes, and how many round trips it takes: a round trip is a flight of ours
+ * followed by waiting for the answer. The TCP handshake counts one, a full TLS 1.2 handshake two, any
+ * other handshake one, the greeting one; QUIT none, since nobody waits for it.
+ */
+import type { Phase } from "../step.ts";
+import { tenth } from "../transcript.ts";
+
+export interface Timing {
+  /** Milliseconds from the start to the reply that settled the content, or to the fault. */
+  readonly totalMs: number;
+  readonly connectMs: number;
+  readonly tlsMs: number;
+  /** Login on its own; 0 where it shared the envelope's group. */
+  readonly authMs: number;
+  /** From the first MAIL to the last reply that settled content. */
+  readonly transactionMs: number;
+  readonly roundTrips: number;
+}
+
+const TRANSACTION: ReadonlySet<Phase> = new Set(["mail", "rcpt", "data", "content"]);
+const FAREWELL: ReadonlySet<Phase> = new Set(["quit"]);
+
+export class Stopwatch {
+  readonly #begun: number;
+  #settledAt: number | undefined;
+  #connectMs = 0;
+  #tlsMs = 0;
+  #authMs = 0;
+  #transactionFrom: number | undefined;
+  #transactionTo: number | undefined;
+  #sentAt = 0;
+  /** Something was sent, or is due by itself, that no reply has answered yet. */
+  #flight = false;
+  #roundTrips = 0;
+
+  constructor(begun: number = performance.now()) {
+    this.#begun = begun;
+  }
+
+  /** Milliseconds since the start. */
+  elapsed(): number {
+    return performance.now() - this.#begun;
+  }
+
+  connected(milliseconds: number): void {
+    this.#connectMs += milliseconds;
+    this.#roundTrips += 1;
+    this.#flight = true;
+  }
+
+  /** A handshake is done; on an implicit-TLS port the greeting is still to come. */
+  secured(milliseconds: number, tls: { protocol: string; resumed: boolean } | undefined): void {
+    this.#tlsMs += milliseconds;
+    const short = tls === undefined || tls.protocol === "TLSv1.3" || tls.resumed;
+    this.#roundTrips += short ? 1 : 2;
+  }
+
+  sending(): void {
+    this.#sentAt = performance.now();
+    this.#flight = true;
+  }
+
+  awaiting(phase: Phase): void {
+    if (this.#flight && !FAREWELL.has(phase)) this.#roundTrips += 1;
+    this.#flight = false;
+  }
+
+  /** @param shared whether the envelope left in the same group: then its time is the transaction's */
+  answered(phase: Phase, shared: boolean): void {
+    const now = performance.now();
+    if (phase === "auth" && !shared) this.#authMs += now - this.#sentAt;
+    if (TRANSACTION.has(phase)) {
+      this.#transactionFrom ??= this.#sentAt;
+      this.#transactionTo = now;
+    }
+    if (!FAREWELL.has(phase)) this.#settledAt = now;
+  }
+
+  timing(): Timing {
+    const from = this.#transactionFrom;
+    const to = this.#transactionTo;
+    return {
+      totalMs: tenth((this.#settledAt ?? performance.now()) - this.#begun),
+      connectMs: tenth(this.#connectMs),
+      tlsMs: tenth(this.#tlsMs),
+      authMs: tenth(this.#authMs),
+      transactionMs: from !== undefined && to !== undefined ? tenth(to - from) : 0,
+      roundTrips: this.#roundTrips,
+    };
+  }
+}

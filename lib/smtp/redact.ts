@@ -1,0 +1,51 @@
+/**
+ * Keeps secrets out of whatever a person may read. Lines born secret are never shown; this guards
+ * the other way round, a server that echoes what it was sent, in any of the forms it may have seen.
+ */
+import { base64 } from "./command.ts";
+
+const MASK = "***";
+
+export class Redactor {
+  readonly #forms = new Set<string>();
+  #pattern: RegExp | undefined;
+
+  /** Learn a secret in clear: its raw, base64 and URL-encoded forms are masked from now on. */
+  learn(secret: string | undefined): void {
+    if (!secret) return;
+    const octets = new TextEncoder().encode(secret);
+    const encoded = base64(octets);
+    this.#add(secret, encoded, encoded.replace(/=+$/, ""), encodeURIComponent(secret), base64url(encoded));
+  }
+
+  /** Learn a string that crossed the wire as it is (a SASL response). */
+  learnWire(payload: string | undefined): void {
+    if (!payload || payload === "=") return;
+    this.#add(payload, payload.replace(/=+$/, ""));
+  }
+
+  scrub(text: string): string {
+    if (this.#forms.size === 0) return text;
+    this.#pattern ??= new RegExp(
+      // The longest first, so that no part of a longer form is left standing.
+      [...this.#forms].sort((a, b) => b.length - a.length).map(source).join("|"),
+      "gi",
+    );
+    return text.replace(this.#pattern, MASK);
+  }
+
+  #add(...forms: readonly string[]): void {
+    for (const form of forms) if (form !== "") this.#forms.add(form);
+    this.#pattern = undefined;
+  }
+}
+
+/** A very short secret is masked only where it stands alone, or ordinary words would be cut up. */
+function source(form: string): string {
+  const escaped = form.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+  return form.length < 6 ? `(?<![A-Za-z0-9])${escaped}(?![A-Za-z0-9])` : escaped;
+}
+
+function base64url(encoded: string): string {
+  return encoded.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}

@@ -1,0 +1,430 @@
+/**
+ * One session: greeting, TLS, login, any number of messages, QUIT (RFC 5321 §3). It always returns
+ * a report: whatever ends it, each recipient's fate is settled truthfully. Grouping follows RFC 2920
+ * §3.1 and RFC 4954 §4, and nothing is grouped that the server did not offer.
+ */
+import type { Credentials, Mechanism, SaslContext } from "../sasl/mechanism.ts";
+import { selectMechanisms } from "../sasl/select.ts";
+import { authenticate, groupAuth, judge, type Refusal } from "./authenticate.ts";
+import type { Capabilities } from "./capabilities.ts";
+import { command } from "./command.ts";
+import { notes, obstacle, type Submission } from "./envelope.ts";
+import { SmtpError } from "./error.ts";
+import { greet, type Security } from "./greet.ts";
+import { Group } from "./group.ts";
+import { domainOf } from "./path.ts";
+import type { Reply } from "./reply.ts";
+import type { SessionReport } from "./report.ts";
+import type { Channel, Step } from "./step.ts";
+import { ONE_FLIGHT_OCTETS, type Recipient, Transaction } from "./transaction.ts";
+
+export interface SessionPlan {
+  readonly security: Security;
+  readonly ehloName: string;
+  readonly host: string;
+  readonly port: number;
+  /** Absent: no AUTH. */
+  readonly credentials?: Credentials;
+  /** The mailbox's own choice and order of mechanisms. */
+  readonly auth?: readonly string[];
+  /** Whether a credential may leave without TLS. */
+  readonly allowPlaintextAuth: boolean;
+  readonly chunking: "auto" | "off";
+  readonly nonce: () => string;
+}
+
+/** Servers must take this many recipients (RFC 5321 §4.5.3.1.8), so none will be left over. */
+const SURE_RECIPIENTS = 100;
+
+interface Work {
+  readonly message: number;
+  readonly submission: Submission;
+  readonly recipients: readonly Recipient[];
+}
+
+/** A login that shared its group was refused; the group has been read to its end. */
+class LoginRefused extends Error {
+  readonly refusal: Refusal | "unfinished";
+
+  constructor(refusal: Refusal | "unfinished") {
+    super("login refused");
+    this.refusal = refusal;
+  }
+}
+
+class Session {
+  readonly plan: SessionPlan;
+  readonly submissions: readonly Submission[];
+  readonly recipients: readonly (readonly Recipient[])[];
+  readonly notes: string[][];
+  readonly group = new Group();
+  readonly queue: Work[] = [];
+  readonly live: Transaction[] = [];
+  capabilities: Capabilities | undefined;
+  channel: Channel | undefined;
+  mechanism: string | undefined;
+  error: SmtpError | undefined;
+  #transactions = 0;
+  #quitQueued = false;
+  /** Set while AUTH shares a group whose replies have not all been read. */
+  #loginPending = false;
+  #loginRefused: Refusal | "unfinished" | undefined;
+  /** The connection must be dropped as it is: anything more could be taken for content. */
+  #drop = false;
+
+  constructor(plan: SessionPlan, submissions: readonly Submission[]) {
+    this.plan = plan;
+    this.submissions = submissions;
+    this.recipients = submissions.map(({ recipients }) =>
+      recipients.map((address) => ({ address, fate: undefined, rcpt: undefined })),
+    );
+    this.notes = submissions.map(() => []);
+  }
+
+  *run(): Step<void> {
+    const welcome = yield* greet(this.plan.security, this.plan.ehloName);
+    this.capabilities = welcome.capabilities;
+    this.channel = welcome.channel;
+    this.group.pipelining = welcome.capabilities.has("PIPELINING");
+    this.#sort(welcome.capabilities);
+    if (this.plan.credentials === undefined) yield* this.#transact();
+    else yield* this.#login(this.#saslContext(this.plan.credentials));
+  }
+
+  /** Try the shared mechanisms in order; the first that logs in goes on with the messages. */
+  *#login(context: SaslContext): Step<void> {
+    const candidates = this.#candidates(context);
+    let last: Reply | undefined;
+    for (const mechanism of candidates) {
+      const refusal = yield* this.#attempt(mechanism, context);
+      if (refusal === undefined) return;
+      if (refusal.then === "stop") throw refusal.error;
+      last = refusal.reply;
+    }
+    throw new SmtpError(
+      "auth_unavailable",
+      `The server refused each mechanism in common (${candidates.map((m) => m.name).join(", ")}).`,
+      { phase: "auth", ...(last && { reply: last }) },
+    );
+  }
+
+  /** Log in and send; AUTH shares the first group where RFC 4954 §4 allows it. */
+  *#attempt(mechanism: Mechanism, context: SaslContext): Step<Refusal | undefined> {
+    const grouped =
+      this.queue.length > 0 &&
+      (yield* groupAuth(this.group, mechanism, context, (reply) => {
+        if (reply.code < 300) this.mechanism = mechanism.name;
+        else if (reply.code < 400) this.#loginRefused = "unfinished";
+        else this.#loginRefused = judge(reply, mechanism.name);
+      }));
+    if (grouped) {
+      this.#loginPending = true;
+      try {
+        yield* this.#transact();
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof LoginRefused)) throw error;
+        yield* this.#withdraw(error.refusal);
+        if (error.refusal !== "unfinished") return error.refusal;
+      }
+    }
+    const refusal = yield* authenticate(mechanism, context);
+    if (refusal !== undefined) return refusal;
+    this.mechanism = mechanism.name;
+    yield* this.#transact();
+    return undefined;
+  }
+
+  /** Take back the envelopes that went with a refused login, so that another login may send them. */
+  *#withdraw(refusal: Refusal | "unfinished"): Step<void> {
+    for (const transaction of this.live) transaction.disown();
+    if (this.live.some(({ invited }) => invited)) {
+      // RFC 4954 leaves this to us: content now, even a lone dot, would be mail without a login.
+      this.#drop = true;
+      if (typeof refusal === "object" && refusal.then === "stop") throw refusal.error;
+      throw new SmtpError("auth_refused", "The login failed, yet the server asks for content.", {
+        phase: "auth",
+      });
+    }
+    if (this.live.some(({ open }) => open)) {
+      yield* this.#rset();
+      yield* this.group.settle();
+    }
+    const again = this.live.filter(({ untouched }) => untouched);
+    this.live.splice(0, this.live.length, ...this.live.filter(({ untouched }) => !untouched));
+    this.#transactions -= again.length;
+    this.queue.unshift(...again);
+  }
+
+  /** Work through the transactions; each one's content shares a group with the next envelope. */
+  *#transact(): Step<void> {
+    let current = this.#next();
+    let queued = false;
+    while (current !== undefined) {
+      if (!queued && current.oneFlight(this.plan.chunking)) {
+        current = yield* this.#flight(current);
+        continue;
+      }
+      if (!queued) yield* this.#envelope(current);
+      yield* this.#settle();
+      const sent = yield* this.#content(current);
+      this.#requeue(current);
+      const following = this.#next();
+      queued = false;
+      // RFC 2920 §3.1: content may be first in a group. What follows it leaves with it.
+      if (sent && this.group.pipelining) {
+        if (following === undefined) {
+          yield* this.#quit();
+        } else if (!following.oneFlight(this.plan.chunking)) {
+          yield* this.#envelope(following);
+          queued = true;
+        }
+      }
+      yield* this.#settle();
+      if (current.open && (following || current.withdrawn)) yield* this.#rset();
+      current = following;
+    }
+  }
+
+  /** MAIL, RCPT, [DATA]: as much of the envelope as may go in one group. */
+  *#envelope(transaction: Transaction): Step<void> {
+    this.live.push(transaction);
+    yield* transaction.envelope();
+    if (transaction.dataInGroup) yield* transaction.data();
+  }
+
+  /** Content, if anyone accepted and the server is ready for it. Returns whether it was written. */
+  *#content(transaction: Transaction): Step<boolean> {
+    if (!transaction.willing()) {
+      if (transaction.invited) yield* transaction.nothing();
+      return false;
+    }
+    if (!transaction.dataInGroup) yield* transaction.data();
+    yield* this.#settle();
+    if (!transaction.invited) return false;
+    yield* transaction.content("data");
+    return true;
+  }
+
+  /**
+   * BDAT: envelope and content of one message, and of as many more as fit, in one flight. RSET keeps
+   * a refused one from disturbing the next. Returns the transaction to go on with.
+   */
+  *#flight(first: Transaction): Step<Transaction | undefined> {
+    const flown: Transaction[] = [];
+    let octets = 0;
+    let current: Transaction | undefined = first;
+    while (current?.oneFlight(this.plan.chunking)) {
+      octets += current.submission.content.size;
+      if (flown.length > 0) {
+        if (octets > ONE_FLIGHT_OCTETS) break;
+        yield* this.#rset();
+      }
+      this.live.push(current);
+      yield* current.envelope();
+      yield* current.content("bdat");
+      flown.push(current);
+      current = this.#next();
+    }
+    // QUIT goes along where nothing can follow: no other login, no recipient left over.
+    const sure = flown.every(({ recipients }) => recipients.length <= SURE_RECIPIENTS);
+    if (current === undefined && sure && !this.#loginPending) yield* this.#quit();
+    yield* this.#settle();
+    for (const transaction of flown) this.#requeue(transaction);
+    current ??= this.#quitQueued ? undefined : this.#next();
+    if (current && flown.at(-1)?.open) yield* this.#rset();
+    return current;
+  }
+
+  /** Read the group to its end, then see whether the login in it held. */
+  *#settle(): Step<void> {
+    try {
+      yield* this.group.settle();
+    } catch (error) {
+      // The first cause: a server that refuses the login may well hang up at once.
+      if (typeof this.#loginRefused === "object" && this.#loginRefused.then === "stop") {
+        for (const transaction of this.live) transaction.disown();
+        this.#drop = true;
+        throw this.#loginRefused.error;
+      }
+      throw error;
+    }
+    this.#loginPending = false;
+    const refusal = this.#loginRefused;
+    this.#loginRefused = undefined;
+    if (refusal !== undefined) throw new LoginRefused(refusal);
+  }
+
+  #candidates(context: SaslContext): readonly Mechanism[] {
+    if (this.channel === undefined && !this.plan.allowPlaintextAuth) {
+      throw new SmtpError(
+        "auth_insecure",
+        'No credential leaves without TLS. Set "security" to "implicit" or "starttls", or, for a trusted network only, "allowPlaintextAuth" to true.',
+        { phase: "auth" },
+      );
+    }
+    const found = selectMechanisms(context, this.plan.auth);
+    if (found.length > 0) return found;
+    const offered = context.advertised.join(", ") || "none";
+    const wanted = this.plan.auth ? ` The mailbox's "auth" allows ${this.plan.auth.join(", ")}.` : "";
+    throw new SmtpError(
+      "auth_unavailable",
+      `No mechanism in common: the server offers ${offered}.${wanted}`,
+      { phase: "auth" },
+    );
+  }
+
+  #saslContext(credentials: Credentials): SaslContext {
+    return {
+      credentials,
+      host: this.plan.host,
+      port: this.plan.port,
+      secure: this.channel !== undefined,
+      nonce: this.plan.nonce,
+      bindings: this.channel?.bindings ?? [],
+      advertised: this.capabilities?.auth ?? [],
+    };
+  }
+
+  /** Sort messages into work: what this server cannot carry is settled before MAIL. */
+  #sort(offered: Capabilities): void {
+    for (const [message, submission] of this.submissions.entries()) {
+      const recipients = this.recipients[message] ?? [];
+      const hindered = obstacle(submission, offered, this.channel !== undefined);
+      if (hindered) {
+        for (const recipient of recipients) {
+          recipient.fate = { is: "impossible", obstacle: hindered };
+        }
+        continue;
+      }
+      this.notes[message]?.push(...notes(submission, offered));
+      for (const part of partition(recipients, offered.limits)) {
+        this.queue.push({ message, submission, recipients: part });
+      }
+    }
+  }
+
+  /** The next transaction, as long as the server takes more of them (RFC 9422 MAILMAX). */
+  #next(): Transaction | undefined {
+    const offered = this.capabilities as Capabilities;
+    if (this.#transactions >= (offered.limits.mailMax ?? Number.POSITIVE_INFINITY)) return undefined;
+    const work = this.queue.shift();
+    if (work === undefined) return undefined;
+    this.#transactions += 1;
+    return new Transaction(
+      work.message,
+      work.submission,
+      work.recipients,
+      this.group,
+      offered,
+    );
+  }
+
+  /** Recipients that the server wants in a transaction of their own come next. */
+  #requeue(transaction: Transaction): void {
+    if (transaction.overflow.length === 0) return;
+    const { message, submission, overflow } = transaction;
+    for (const recipient of overflow) recipient.rcpt = undefined;
+    this.queue.unshift({ message, submission, recipients: [...overflow] });
+    overflow.length = 0;
+  }
+
+  *#rset(): Step<void> {
+    yield* this.group.send(command("RSET"), "rset", () => {});
+  }
+
+  *#quit(): Step<void> {
+    this.#quitQueued = true;
+    yield { do: "write", line: command("QUIT") };
+  }
+
+  /** Take leave; an answer is welcome and never waited for long (the driver's deadline). */
+  *leave(): Step<void> {
+    const polite = this.error === undefined || POLITE.has(this.error.code);
+    if (!polite || this.#drop) return;
+    try {
+      if (!this.#quitQueued) yield* this.#quit();
+      yield* this.group.settle();
+      yield { do: "read", phase: "quit" };
+    } catch (error) {
+      // The outcome is settled; how the server says goodbye changes nothing (RFC 5321 §4.1.1.10).
+      if (!(error instanceof SmtpError)) throw error;
+    }
+  }
+
+  report(): SessionReport {
+    for (const transaction of this.live) transaction.abandon(this.error);
+    return {
+      capabilities: this.capabilities,
+      channel: this.channel,
+      mechanism: this.mechanism,
+      error: this.error,
+      messages: this.recipients.map((recipients, message) => ({
+        notes: this.notes[message] ?? [],
+        recipients: recipients.map(({ address, fate, rcpt }) => ({
+          address,
+          fate: fate ?? (this.error ? { is: "unsent", error: this.error } : { is: "unsent" }),
+          ...(rcpt && { rcpt }),
+        })),
+      })),
+    };
+  }
+}
+
+/** After these the server still listens, and a QUIT is due. */
+const POLITE: ReadonlySet<string> = new Set([
+  "greeting_refused",
+  "ehlo_refused",
+  "starttls_refused",
+  "starttls_unavailable",
+  "auth_failed",
+  "auth_required",
+  "auth_refused",
+  "auth_deferred",
+  "auth_unavailable",
+  "auth_insecure",
+]);
+
+/**
+ * The whole conversation for these messages; with none it only logs in and leaves.
+ * Never throws a {@link SmtpError}: the report holds it.
+ */
+export function* session(
+  plan: SessionPlan,
+  submissions: readonly Submission[],
+): Step<SessionReport> {
+  const state = new Session(plan, submissions);
+  try {
+    yield* state.run();
+  } catch (error) {
+    if (!(error instanceof SmtpError)) throw error;
+    state.error = error;
+  }
+  yield* state.leave();
+  return state.report();
+}
+
+/** RFC 9422: at most so many recipients, and so many domains, in a transaction. */
+function partition(
+  recipients: readonly Recipient[],
+  { rcptMax, rcptDomainMax }: Capabilities["limits"],
+): readonly (readonly Recipient[])[] {
+  const parts: Recipient[][] = [];
+  let domains = new Set<string>();
+  for (const recipient of recipients) {
+    const domain = domainOf(recipient.address);
+    const part = parts.at(-1);
+    const full =
+      part === undefined ||
+      part.length >= (rcptMax ?? Number.POSITIVE_INFINITY) ||
+      (!domains.has(domain) && domains.size >= (rcptDomainMax ?? Number.POSITIVE_INFINITY));
+    if (full) {
+      parts.push([recipient]);
+      domains = new Set([domain]);
+    } else {
+      part.push(recipient);
+      domains.add(domain);
+    }
+  }
+  return parts;
+}

@@ -1,0 +1,89 @@
+/**
+ * The conversation as it happened: every line both ways, with its time. Client lines arrive already
+ * redacted (command.ts); server lines are scrubbed of what they echo. Bounded, and cut in the middle,
+ * since a conversation's beginning and end are what explains it.
+ */
+import type { Redactor } from "./redact.ts";
+import type { Reply } from "./reply.ts";
+
+export interface Entry {
+  /** Milliseconds since the session began, to a tenth. */
+  readonly at: number;
+  readonly from: "S" | "C";
+  readonly text: string;
+}
+
+export const TRANSCRIPT_LIMITS = { entries: 256, octets: 64 * 1024, lineLength: 2000 } as const;
+
+/** What an entry costs beside its text once it is JSON. */
+const OVERHEAD = 48;
+
+export class Transcript {
+  readonly #redactor: Redactor;
+  readonly #head: Entry[] = [];
+  readonly #tail: Entry[] = [];
+  #headOctets = 0;
+  #tailOctets = 0;
+  #dropped = 0;
+
+  constructor(redactor: Redactor) {
+    this.#redactor = redactor;
+  }
+
+  client(at: number, text: string): void {
+    this.#add({ at: tenth(at), from: "C", text: short(text) });
+  }
+
+  server(at: number, reply: Reply): void {
+    const last = reply.lines.length - 1;
+    for (const [index, line] of reply.lines.entries()) {
+      const text = `${reply.code}${index === last ? " " : "-"}${line}`.trimEnd();
+      this.#add({ at: tenth(at), from: "S", text: short(this.#redactor.scrub(text)) });
+    }
+  }
+
+  /** The entries in order; a marker stands where the middle was cut. */
+  entries(): readonly Entry[] {
+    if (this.#dropped === 0) return [...this.#head, ...this.#tail];
+    const marker: Entry = {
+      at: this.#tail[0]?.at ?? 0,
+      from: "C",
+      text: `[${this.#dropped} lines cut here]`,
+    };
+    return [...this.#head, marker, ...this.#tail];
+  }
+
+  #add(entry: Entry): void {
+    const cost = octets(entry);
+    const half = TRANSCRIPT_LIMITS.octets / 2;
+    const roomy =
+      this.#head.length < TRANSCRIPT_LIMITS.entries / 2 && this.#headOctets + cost <= half;
+    if (roomy && this.#tail.length === 0) {
+      this.#head.push(entry);
+      this.#headOctets += cost;
+      return;
+    }
+    this.#tail.push(entry);
+    this.#tailOctets += cost;
+    while (
+      this.#tail.length > TRANSCRIPT_LIMITS.entries / 2 - 1 ||
+      this.#tailOctets > half - 2 * OVERHEAD
+    ) {
+      this.#tailOctets -= octets(this.#tail.shift() as Entry);
+      this.#dropped += 1;
+    }
+  }
+}
+
+function octets({ text }: Entry): number {
+  return new TextEncoder().encode(JSON.stringify(text)).length + OVERHEAD;
+}
+
+function short(text: string): string {
+  const limit = TRANSCRIPT_LIMITS.lineLength;
+  return text.length <= limit ? text : `${text.slice(0, limit)}[${text.length - limit} more]`;
+}
+
+export function tenth(milliseconds: number): number {
+  return Math.round(milliseconds * 10) / 10;
+}

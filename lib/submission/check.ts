@@ -1,0 +1,86 @@
+/** The answer to "which AUTH does this server support, and does my login work?". Sends nothing. */
+import * as z from "zod/mini";
+import { explainError } from "./classify.ts";
+import { deliver } from "./deliver.ts";
+import type { ErrorResult, ServerResult } from "./outcome.ts";
+import type { Timing } from "./ports.ts";
+import { explainPreparation, explainResting, secretOf, serverOf } from "./submit.ts";
+import type { Limits, SubmitPorts } from "./submit.ts";
+import type { Entry } from "../smtp/transcript.ts";
+
+export interface CheckResult {
+  /** Whether a message could be sent now: connected, secured as required, logged in if it must. */
+  readonly ok: boolean;
+  /** Null where no server answered. */
+  readonly server: ServerResult | null;
+  /** SASL mechanisms that the server offers, upper case, after TLS. */
+  readonly mechanisms: readonly string[];
+  /** `accepted`, `refused`, or `none` where the mailbox has no login or it was not reached. */
+  readonly login: "accepted" | "refused" | "none";
+  /** EHLO keyword → parameters. */
+  readonly capabilities: Readonly<Record<string, readonly string[]>>;
+  /** Largest message in octets, where the server announces one. */
+  readonly maxSize: number | null;
+  readonly timing: Timing | null;
+  readonly transcript: readonly Entry[];
+  readonly error?: ErrorResult;
+}
+
+const CheckRequest = z.strictObject({
+  mailbox: z.optional(z.string().check(z.regex(/^[A-Za-z0-9_-]{1,64}$/))),
+});
+
+/** @param ports called when needed, so that a bad environment is told in the result */
+export async function check(
+  ports: () => SubmitPorts,
+  input: unknown,
+  limits: Limits,
+): Promise<CheckResult> {
+  const parsed = CheckRequest.safeParse(input ?? {});
+  if (!parsed.success) {
+    return failed({
+      code: "invalid_request",
+      phase: "request",
+      message: 'The event must be {} or {"mailbox": "name"}, the name of letters, digits, - and _.',
+    });
+  }
+  try {
+    const wired = ports();
+    const secretId = secretOf(wired.config, parsed.data);
+    const mailbox = await wired.mailboxes.load(secretId);
+    const { sent } = await deliver(wired, secretId, mailbox, [], () => ({
+      timeLeft: limits.timeLeft(),
+      signal: limits.signal,
+    }));
+    if ("resting" in sent) return failed(explainResting(sent));
+    const { report } = sent;
+    const { error } = report;
+    return {
+      ok: error === undefined,
+      server: serverOf(sent),
+      mechanisms: report.capabilities?.auth ?? [],
+      login: report.mechanism ? "accepted" : error?.phase === "auth" ? "refused" : "none",
+      capabilities: Object.fromEntries(report.capabilities?.keywords ?? []),
+      maxSize: report.capabilities?.size ?? null,
+      timing: sent.timing,
+      transcript: wired.config.transcript === "full" ? sent.transcript : [],
+      ...(error && { error: explainError(error, sent.scrub) }),
+    };
+  } catch (error) {
+    return failed(explainPreparation(error));
+  }
+}
+
+function failed(error: ErrorResult): CheckResult {
+  return {
+    ok: false,
+    server: null,
+    mechanisms: [],
+    login: "none",
+    capabilities: {},
+    maxSize: null,
+    timing: null,
+    transcript: [],
+    error,
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * Mailboxes of a warm instance: each secret is read once in a while, by one caller at a time, and its
+ * last good content serves while Secrets Manager does not answer. Credentials that a server refused
+ * are remembered, so that no account is ever locked by trying again.
+ */
+import { type Mailbox, MailboxError, parseMailboxSecret } from "./mailbox.ts";
+import { SecretError, type SecretReader } from "./ports.ts";
+
+/** How long refused credentials rest, in milliseconds. */
+export const REFUSED_REST_MS = 15 * 60_000;
+/** While credentials rest, the secret is looked at this often: it may have been mended. */
+const REFUSED_LOOK_MS = 10_000;
+
+interface Held {
+  readonly mailbox: Mailbox;
+  readonly readAt: number;
+}
+
+export interface MailboxesOptions {
+  readonly secrets: SecretReader;
+  readonly cacheSeconds: number;
+  /** Milliseconds on a clock that does not jump. */
+  readonly now: () => number;
+}
+
+export class Mailboxes {
+  readonly #options: MailboxesOptions;
+  readonly #held = new Map<string, Held>();
+  readonly #flights = new Map<string, Promise<Mailbox>>();
+  readonly #refused = new Map<string, { readonly until: number; readonly message: string }>();
+  readonly #proven = new Set<string>();
+  readonly #trials = new Map<string, Promise<void>>();
+
+  constructor(options: MailboxesOptions) {
+    this.#options = options;
+  }
+
+  /** @throws MailboxError */
+  async load(id: string): Promise<Mailbox> {
+    const held = this.#held.get(id);
+    if (held === undefined) return this.#read(id);
+    const age = this.#options.now() - held.readAt;
+    const life = this.#options.cacheSeconds * 1000;
+    const limit = this.refusal(held.mailbox) ? Math.min(REFUSED_LOOK_MS, life) : life;
+    if (age < limit) return held.mailbox;
+    return this.#readOrStale(id, held.mailbox);
+  }
+
+  /** Read the secret now: has it changed? Its last good content where it cannot be read. */
+  async refresh(id: string, refused: Mailbox): Promise<Mailbox> {
+    const held = this.#held.get(id)?.mailbox;
+    // Another submission may have seen the rotation first.
+    if (held !== undefined && held.fingerprint !== refused.fingerprint) return held;
+    return this.#readOrStale(id, refused);
+  }
+
+  /** Remember that a server refused these credentials. */
+  refuse(mailbox: Mailbox, message: string): void {
+    this.#proven.delete(mailbox.fingerprint);
+    const until = this.#options.now() + REFUSED_REST_MS;
+    this.#refused.set(mailbox.fingerprint, { until, message });
+  }
+
+  /** Why these credentials must rest, or `undefined`. */
+  refusal(mailbox: Mailbox): string | undefined {
+    const found = this.#refused.get(mailbox.fingerprint);
+    if (found === undefined) return undefined;
+    if (found.until > this.#options.now()) return found.message;
+    this.#refused.delete(mailbox.fingerprint);
+    return undefined;
+  }
+
+  /**
+   * Run `attempt` with these credentials. Until they have worked once, one attempt runs at a time:
+   * a wrong password then costs one login however many submissions wait.
+   */
+  async guarded<T>(mailbox: Mailbox, attempt: () => Promise<{ value: T; proven: boolean }>): Promise<T> {
+    const key = mailbox.fingerprint;
+    for (let trial = this.#trials.get(key); trial; trial = this.#trials.get(key)) await trial;
+    if (this.#proven.has(key)) return (await attempt()).value;
+    const run = attempt();
+    const ended = run.then(
+      ({ proven }) => {
+        if (proven) this.#proven.add(key);
+      },
+      () => {},
+    );
+    this.#trials.set(key, ended);
+    try {
+      return (await run).value;
+    } finally {
+      await ended;
+      this.#trials.delete(key);
+    }
+  }
+
+  async #readOrStale(id: string, last: Mailbox): Promise<Mailbox> {
+    try {
+      return await this.#read(id);
+    } catch (error) {
+      if (error instanceof MailboxError && error.retryable) return last;
+      throw error;
+    }
+  }
+
+  #read(id: string): Promise<Mailbox> {
+    const under = this.#flights.get(id);
+    if (under !== undefined) return under;
+    const flight = this.#fetch(id).finally(() => this.#flights.delete(id));
+    this.#flights.set(id, flight);
+    return flight;
+  }
+
+  async #fetch(id: string): Promise<Mailbox> {
+    let secret: string;
+    try {
+      secret = await this.#options.secrets.read(id);
+    } catch (error) {
+      if (!(error instanceof SecretError)) throw error;
+      if (error.kind === "missing") throw new MailboxError("mailbox_unknown", error.message);
+      throw new MailboxError("mailbox_unavailable", error.message, error.kind === "unavailable");
+    }
+    const mailbox = parseMailboxSecret(secret);
+    this.#held.set(id, { mailbox, readAt: this.#options.now() });
+    return mailbox;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The result: what the server said, and what it means. Five outcomes, of which `deferred` (certainly
+ * not taken) and `uncertain` (handed over, no answer) are never confused.
+ */
+import type { Entry } from "../smtp/transcript.ts";
+import type { Timing } from "./ports.ts";
+
+export type RecipientOutcome = "accepted" | "rejected" | "deferred" | "uncertain";
+export type Outcome = RecipientOutcome | "partial";
+
+export interface ReplyResult {
+  readonly code: number;
+  readonly enhanced?: string;
+  readonly text: string;
+}
+
+export interface RecipientResult {
+  readonly address: string;
+  readonly outcome: RecipientOutcome;
+  /** The reply to this recipient, or the one that settled it; null if none came. */
+  readonly reply: ReplyResult | null;
+}
+
+export interface ErrorResult {
+  readonly code: string;
+  readonly phase: string;
+  readonly message: string;
+  /** Every reason, where there is more than one to give. */
+  readonly issues?: readonly Issue[];
+}
+
+export interface Issue {
+  readonly code?: string;
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface ServerResult {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly protocol: string; readonly cipher: string } | null;
+  /** The mechanism that logged in. */
+  readonly auth: string | null;
+  readonly extensions: readonly string[];
+}
+
+export interface Result {
+  readonly id: string;
+  readonly outcome: Outcome;
+  /** Some recipient is deferred, and trying again unattended may succeed. */
+  readonly retryable: boolean;
+  /** The reply that decided; null if none came. */
+  readonly reply: ReplyResult | null;
+  /** Where the reply names one. */
+  readonly queueId?: string;
+  readonly messageId: string | null;
+  readonly envelope: { readonly from: string; readonly to: readonly string[] } | null;
+  readonly recipients: readonly RecipientResult[];
+  /** Null where no server was asked. */
+  readonly server: ServerResult | null;
+  readonly timing: Timing;
+  readonly transcript: readonly Entry[];
+  /** What was asked for, is lacking, and changes nothing that was promised. */
+  readonly notes?: readonly string[];
+  /** Absent when accepted. */
+  readonly error?: ErrorResult;
+}
+
+/** Of several recipients: any uncertain, all accepted, some accepted, some deferred, else rejected. */
+export function overall(outcomes: readonly RecipientOutcome[]): Outcome {
+  if (outcomes.includes("uncertain")) return "uncertain";
+  const accepted = outcomes.filter((outcome) => outcome === "accepted").length;
+  if (accepted > 0) return accepted === outcomes.length ? "accepted" : "partial";
+  return outcomes.includes("deferred") ? "deferred" : "rejected";
+}
+
+const NO_TIME: Timing = {
+  totalMs: 0,
+  connectMs: 0,
+  tlsMs: 0,
+  authMs: 0,
+  transactionMs: 0,
+  roundTrips: 0,
+};
+
+/** A result without a session: refused by our own policy, or no way to begin. */
+export function unsent(
+  id: string,
+  outcome: "rejected" | "deferred",
+  error: ErrorResult,
+  known: {
+    retryable?: boolean;
+    envelope?: Result["envelope"];
+    messageId?: string | undefined;
+  } = {},
+): Result {
+  return {
+    id,
+    outcome,
+    retryable: known.retryable ?? false,
+    reply: null,
+    messageId: known.messageId ?? null,
+    envelope: known.envelope ?? null,
+    recipients: (known.envelope?.to ?? []).map((address) => ({ address, outcome, reply: null })),
+    server: null,
+    timing: NO_TIME,
+    transcript: [],
+    error,
+  };
+}

@@ -1,0 +1,80 @@
+/**
+ * What a submission needs from outside, as the smallest interfaces that serve it. Adapters implement
+ * them (lib/aws, lib/smtp/io); functions/wiring.ts hands them in.
+ */
+import type { Submission } from "../smtp/envelope.ts";
+import type { SessionReport } from "../smtp/report.ts";
+import type { Entry } from "../smtp/transcript.ts";
+import type { OAuth2 } from "./token.ts";
+import type { Mailbox } from "./mailbox.ts";
+
+export interface SecretReader {
+  /**
+   * The secret's current string.
+   * @throws SecretError
+   */
+  read(id: string): Promise<string>;
+}
+
+/** Why a secret could not be read. `missing` will not mend itself. */
+export class SecretError extends Error {
+  override readonly name = "SecretError";
+  readonly kind: "missing" | "denied" | "unavailable";
+
+  constructor(kind: SecretError["kind"], message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+export interface Target {
+  readonly endpoints: Mailbox["endpoints"];
+  readonly tls: Mailbox["tls"];
+  readonly proxy?: string | undefined;
+  readonly ehloName: string;
+  readonly credentials?: {
+    readonly username: string;
+    readonly password?: string;
+    readonly token?: string;
+    readonly certificate?: boolean;
+  };
+  readonly auth?: readonly string[];
+  readonly allowPlaintextAuth: boolean;
+  readonly chunking: "auto" | "off";
+  readonly secrets: readonly string[];
+}
+
+export interface Sent {
+  readonly report: SessionReport;
+  readonly endpoint: Mailbox["endpoints"][number];
+  readonly tls: { readonly protocol: string; readonly cipher: string } | undefined;
+  readonly timing: Timing;
+  readonly transcript: readonly Entry[];
+  readonly scrub: (text: string) => string;
+}
+
+export interface Timing {
+  readonly totalMs: number;
+  readonly connectMs: number;
+  readonly tlsMs: number;
+  readonly authMs: number;
+  readonly transactionMs: number;
+  readonly roundTrips: number;
+}
+
+export interface SendOptions {
+  readonly timeLeft: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly commit?: ((message: number) => Promise<void>) | undefined;
+}
+
+export interface Relay {
+  /** Never rejects for what a server or the network does: the report tells. */
+  send(target: Target, submissions: readonly Submission[], options: SendOptions): Promise<Sent>;
+}
+
+export interface TokenSource {
+  /** @throws TokenError */
+  get(oauth2: OAuth2, signal?: AbortSignal): Promise<string>;
+  invalidate(oauth2: OAuth2, refused: string): void;
+}

@@ -1,0 +1,162 @@
+/**
+ * Golden conversations. A `.smtp` file is a transcript with a few directives, so what a failed send
+ * printed is nearly a test already:
+ *
+ *     # RFC 2920 §3.1: what this conversation shows
+ *     @ security implicit              none (default) · starttls · implicit
+ *     @ login alice secret             username and password; absent: no AUTH
+ *     @ token alice ya29.x             username and OAuth token
+ *     @ auth PLAIN LOGIN               the mailbox's own order
+ *     @ set chunking auto              chunking, allowPlaintextAuth, nonce, advertisedHost
+ *     @ message {"to": ["a@x.test"]}   one message each; from, partial, dsn …, content (text)
+ *     @ expect taken refused:rcpt:550  fates of the message before it, in order
+ *     @ error auth_failed auth         what ended the session, and its phase
+ *     @ mechanism PLAIN                which mechanism logged in
+ *     S: 220 hello
+ *     C: EHLO client.test              compared octet for octet; `***` stands for anything
+ *     C: [12 octets of message content]
+ *     X: TLS                           the handshake
+ *     X: close                         the server closes
+ *
+ * Client lines before a server line are one group: they must leave in one write.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { contentOf } from "../../lib/smtp/data.ts";
+import type { Submission } from "../../lib/smtp/envelope.ts";
+import type { SessionReport } from "../../lib/smtp/report.ts";
+import type { SessionPlan } from "../../lib/smtp/session.ts";
+
+export interface DialogueLine {
+  readonly from: "S" | "C" | "X";
+  readonly text: string;
+  readonly number: number;
+}
+
+export interface Dialogue {
+  readonly file: string;
+  readonly title: string;
+  readonly plan: SessionPlan;
+  readonly submissions: readonly Submission[];
+  readonly lines: readonly DialogueLine[];
+  /** One list of fates for each message. */
+  readonly expected: readonly (readonly string[])[];
+  readonly error: { readonly code: string; readonly phase: string | undefined } | undefined;
+  readonly mechanism: string | undefined;
+}
+
+const folder = new URL("../smtp/dialogues/", import.meta.url);
+
+export function dialogues(): readonly Dialogue[] {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".smtp"))
+    .sort()
+    .map((name) => parseDialogue(name, readFileSync(new URL(name, folder), "utf8")));
+}
+
+export function parseDialogue(file: string, text: string): Dialogue {
+  const lines: DialogueLine[] = [];
+  const submissions: Submission[] = [];
+  const expected: string[][] = [];
+  const plan: Record<string, unknown> = {
+    security: "none",
+    ehloName: "client.test",
+    host: "server.test",
+    port: 587,
+    allowPlaintextAuth: false,
+    chunking: "off",
+    nonce: () => "nonce",
+  };
+  let title = "";
+  let error: Dialogue["error"];
+  let mechanism: string | undefined;
+  for (const [index, line] of text.split("\n").entries()) {
+    const at = `${file}:${index + 1}`;
+    if (line.trim() === "") continue;
+    if (line.startsWith("#")) {
+      title ||= line.slice(1).trim();
+      continue;
+    }
+    const spoken = /^([SCX]): ?(.*)$/.exec(line);
+    if (spoken) {
+      lines.push({ from: spoken[1] as "S", text: unescape(spoken[2] as string), number: index + 1 });
+      continue;
+    }
+    const directive = /^@ (\S+) ?(.*)$/.exec(line);
+    if (!directive) throw new Error(`${at}: neither a line nor a directive`);
+    const [, name, rest = ""] = directive;
+    const words = rest.split(" ").filter((word) => word !== "");
+    if (name === "security") plan["security"] = rest;
+    else if (name === "login") plan["credentials"] = { username: words[0], password: words[1] };
+    else if (name === "token") plan["credentials"] = { username: words[0], token: words[1] };
+    else if (name === "certificate") plan["credentials"] = { username: words[0] ?? "", certificate: true };
+    else if (name === "auth") plan["auth"] = words;
+    else if (name === "set") plan[words[0] as string] = setting(words[0] as string, words[1] as string);
+    else if (name === "message") submissions.push(message(JSON.parse(rest)));
+    else if (name === "expect") expected.push(words);
+    else if (name === "error") error = { code: words[0] as string, phase: words[1] };
+    else if (name === "mechanism") mechanism = words[0];
+    else throw new Error(`${at}: unknown directive ${name}`);
+  }
+  if (!/RFC \d+|draft-/.test(title)) throw new Error(`${file}: line 1 must cite an RFC and section`);
+  if (expected.length !== submissions.length) throw new Error(`${file}: one @ expect a message`);
+  return {
+    file,
+    title,
+    plan: plan as unknown as SessionPlan,
+    submissions,
+    lines,
+    expected,
+    error,
+    mechanism,
+  };
+}
+
+function setting(name: string, value: string): unknown {
+  if (name === "nonce") return () => value;
+  if (value === "true" || value === "false") return value === "true";
+  return /^\d+$/.test(value) ? Number(value) : value;
+}
+
+function message(given: Record<string, unknown>): Submission {
+  const { to, content, utf8Header, ...rest } = given;
+  return {
+    from: "sender@client.test",
+    recipients: to as string[],
+    content: contentOf(Buffer.from((content as string | undefined) ?? "Subject: x\r\n\r\nhello\r\n"), {
+      utf8Header: utf8Header === true,
+    }),
+    partial: "accept",
+    smtputf8: false,
+    ...rest,
+  };
+}
+
+/** `\xNN` for octets that a text file cannot hold; kept as Latin-1 until the wire. */
+function unescape(text: string): string {
+  return text.replace(/\\x([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** Fates as a dialogue writes them: `taken`, `refused:rcpt:550`, `lost`, `unsent:timeout` … */
+export function fates(report: SessionReport): readonly (readonly string[])[] {
+  return report.messages.map(({ recipients }) =>
+    recipients.map(({ fate }) => {
+      switch (fate.is) {
+        case "refused":
+          return `refused:${fate.by}:${fate.reply.code}`;
+        case "unsent":
+          return fate.error ? `unsent:${fate.error.code}` : "unsent";
+        case "impossible":
+          return `impossible:${fate.obstacle.code}`;
+        default:
+          return fate.is;
+      }
+    }),
+  );
+}
+
+/** Does what the client wrote match the line of the dialogue? */
+export function matches(expected: string, actual: string): boolean {
+  if (!expected.includes("***")) return expected === actual;
+  const [before = "", after = ""] = expected.split("***");
+  return actual.startsWith(before) && actual.endsWith(after) && actual.length > before.length;
+}
