@@ -18,7 +18,10 @@ const GATEWAY_MS = 27_000;
 const LONGEST_START_MS = 10_000;
 let cold = true;
 
-async function route(request: HttpRequest, context: InvocationContext | undefined): Promise<HttpAnswer> {
+async function route(
+  request: HttpRequest,
+  context: InvocationContext | undefined,
+): Promise<HttpAnswer> {
   const match = /\/messages(?:\/([^/]+))?(?:\/(resend))?\/?$/.exec(request.path);
   const [, id, resend] = match ?? [];
   if (match === null || (resend && !id)) return notFound(`There is nothing at ${request.path}.`);
@@ -34,7 +37,10 @@ async function route(request: HttpRequest, context: InvocationContext | undefine
   });
 }
 
-async function send(request: HttpRequest, context: InvocationContext | undefined): Promise<HttpAnswer> {
+async function send(
+  request: HttpRequest,
+  context: InvocationContext | undefined,
+): Promise<HttpAnswer> {
   const id = context?.awsRequestId ?? randomUUID();
   const start = cold ? Math.min(performance.now(), LONGEST_START_MS) : 0;
   cold = false;
@@ -101,7 +107,9 @@ const gateway: middy.MiddlewareObj<unknown, HttpAnswer> = {
   },
   onError: (call) => {
     const name = call.error?.name ?? "Error";
-    process.stderr.write(`${JSON.stringify({ level: "error", message: "unexpected error", name })}\n`);
+    process.stderr.write(
+      `${JSON.stringify({ level: "error", message: "unexpected error", name })}\n`,
+    );
     call.response = problem({
       status: 500,
       code: "internal_error",

@@ -26,7 +26,10 @@ interface GatewayEvent {
   readonly multiValueHeaders?: Readonly<Record<string, readonly string[] | undefined>> | null;
   /** 2.0 */
   readonly rawPath?: string;
-  readonly requestContext?: { readonly http?: { readonly method?: string }; readonly stage?: string };
+  readonly requestContext?: {
+    readonly http?: { readonly method?: string };
+    readonly stage?: string;
+  };
   /** 1.0 */
   readonly httpMethod?: string;
   readonly path?: string;
@@ -55,7 +58,11 @@ export function decodeHttp(event: unknown): HttpRequest | undefined {
   };
 }
 
-export function json(statusCode: number, value: unknown, headers: Record<string, string> = {}): HttpAnswer {
+export function json(
+  statusCode: number,
+  value: unknown,
+  headers: Record<string, string> = {},
+): HttpAnswer {
   return {
     statusCode,
     headers: { "content-type": "application/json; charset=utf-8", ...headers },
@@ -120,7 +127,8 @@ function statusOf(result: Result, code: string): readonly [number, string] {
     default:
       if (code === "invalid_request") return [400, "The request is malformed"];
       if (code === "message_too_large") return [413, "The message is too large"];
-      if (result.error?.phase === "policy") return [403, "The mailbox's policy does not allow this"];
+      if (result.error?.phase === "policy")
+        return [403, "The mailbox's policy does not allow this"];
       return [422, "The server rejected the message"];
   }
 }

@@ -12,11 +12,7 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
   const id = context?.awsRequestId ?? randomUUID();
   try {
     const { ports, log } = wiring();
-    const result = await submit(
-      ports,
-      { input: event, id, date: new Date() },
-      limitsOf(context),
-    );
+    const result = await submit(ports, { input: event, id, date: new Date() }, limitsOf(context));
     log.submission("invoke", result, id);
     return result;
   } catch (error) {

@@ -2,7 +2,7 @@
  * The composition root: the only place where adapters are made, once for each instance. Nothing is
  * read before the first use, so that a bad environment is an answer and not a crash at start.
  */
-import { networkInterfaces, hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { secretsManager } from "../lib/aws/secrets-manager.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";

@@ -9,7 +9,9 @@ export class ConfigError extends Error {
   readonly issues: readonly { readonly path: string; readonly message: string }[];
 
   constructor(issues: readonly { readonly path: string; readonly message: string }[]) {
-    super(`The environment is not usable: ${issues.map((i) => `${i.path} ${i.message}`).join("; ")}.`);
+    super(
+      `The environment is not usable: ${issues.map((i) => `${i.path} ${i.message}`).join("; ")}.`,
+    );
     this.issues = issues;
   }
 }
@@ -75,7 +77,9 @@ export interface Config {
 /** @throws ConfigError */
 export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
   // CloudFormation hands out an empty string where a parameter was left empty.
-  const given = Object.entries(environment).filter(([, value]) => value !== undefined && value !== "");
+  const given = Object.entries(environment).filter(
+    ([, value]) => value !== undefined && value !== "",
+  );
   const parsed = Environment.safeParse(Object.fromEntries(given));
   if (!parsed.success) {
     throw new ConfigError(
@@ -85,7 +89,10 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   const env = parsed.data;
   if (env.QUEUE_URL !== undefined && env.LEDGER_TABLE === undefined) {
     throw new ConfigError([
-      { path: "LEDGER_TABLE", message: "must be set where QUEUE_URL is: the queue delivers more than once" },
+      {
+        path: "LEDGER_TABLE",
+        message: "must be set where QUEUE_URL is: the queue delivers more than once",
+      },
     ]);
   }
   return Object.freeze({

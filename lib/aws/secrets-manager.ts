@@ -17,7 +17,10 @@ export function secretsManager(): SecretReader {
       } catch (error) {
         throw translate(error as Error, id);
       }
-      throw new SecretError("missing", `The secret ${id} has no SecretString (binary secrets hold no mailbox).`);
+      throw new SecretError(
+        "missing",
+        `The secret ${id} has no SecretString (binary secrets hold no mailbox).`,
+      );
     },
   };
 }
@@ -26,8 +29,15 @@ function translate({ name, message }: Error, id: string): SecretError {
   if (name === "ResourceNotFoundException") {
     return new SecretError("missing", `There is no secret ${id}, or it has no value yet.`);
   }
-  if (name === "AccessDeniedException" || name === "DecryptionFailure" || name === "InvalidRequestException") {
-    return new SecretError("denied", `The secret ${id} may not be read (${name}): check the function's role, the secret's policy and its KMS key.`);
+  if (
+    name === "AccessDeniedException" ||
+    name === "DecryptionFailure" ||
+    name === "InvalidRequestException"
+  ) {
+    return new SecretError(
+      "denied",
+      `The secret ${id} may not be read (${name}): check the function's role, the secret's policy and its KMS key.`,
+    );
   }
   if (name === "CredentialsProviderError" || name === "UnrecognizedClientException") {
     return new SecretError("denied", `Secrets Manager was not asked: ${name}.`);

@@ -17,7 +17,7 @@ export interface AttachmentSource {
   readonly contentType?: string | undefined;
   readonly filename?: string | undefined;
   /** Called once for each time the message is read: sending, signing, a second relay. */
-  open(): AsyncIterable<Uint8Array>;
+  open(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
 export type ResolveAttachment = (reference: S3Reference) => Promise<AttachmentSource>;
@@ -70,9 +70,10 @@ export async function partOf(one: Attachment, resolve?: ResolveAttachment): Prom
   if (resolve === undefined)
     throw new TypeError("There is nothing that could read S3 attachments.");
   const source = await resolve(one.s3);
-  const contentType = one.contentType ?? usableType(source.contentType);
+  const filename = one.filename ?? usableName(source.filename) ?? usableName(one.s3.key);
+  const contentType = one.contentType ?? usableType(source.contentType) ?? byName(filename);
   return {
-    filename: one.filename ?? usableName(source.filename) ?? usableName(one.s3.key),
+    filename,
     // Whether it is 7-bit throughout is not known before it is sent.
     contentType: isMessage(contentType) ? OCTETS : contentType,
     contentId: one.contentId,
@@ -84,7 +85,8 @@ export async function partOf(one: Attachment, resolve?: ResolveAttachment): Prom
 
 /** A part whose content is at hand. */
 export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: Uint8Array): Part {
-  const { filename, contentType, contentId } = labels;
+  const { filename, contentId } = labels;
+  const contentType = labels.contentType ?? byName(filename);
   const verbatim = isMessage(contentType) ? sevenBit(content) : undefined;
   if (verbatim !== undefined) {
     const open = () => [verbatim];
@@ -108,6 +110,17 @@ export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: 
  */
 function isMessage(contentType: string | undefined): boolean {
   return contentType !== undefined && /^message\/(?!global)/i.test(contentType);
+}
+
+/**
+ * The extensions that the composer's own table takes for a message or a multipart, which may not be
+ * base64. Of these only a mail file is one; web archives are files like any other.
+ */
+function byName(filename: string | undefined): string | undefined {
+  const extension = /\.([^.]+)$/.exec(filename ?? "")?.[1]?.toLowerCase();
+  if (extension === "eml") return "message/rfc822";
+  if (extension === "gzip") return "application/gzip";
+  return /^(mime|mht|mhtml|nws)$/.test(extension ?? "") ? OCTETS : undefined;
 }
 
 /** The content with canonical line ends, where it may stand unencoded (RFC 2045 §2.7). */

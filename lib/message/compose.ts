@@ -16,6 +16,7 @@ import type { MailRequest } from "./schema.ts";
 import { bodyText, crlf } from "./text.ts";
 
 export { ContentChanged } from "./attachment.ts";
+
 export { parseRaw } from "./raw.ts";
 
 export interface ComposeOptions {

@@ -7,7 +7,7 @@
  * lines of white space alone, and takes text that looks like an encoded-word for one.
  */
 import type { Mailbox } from "./address.ts";
-import { CONTROL } from "./text.ts";
+import { CONTROL, LINE_OCTETS } from "./text.ts";
 
 /** RFC 5322 §2.1.1: lines should have at most 78 octets; with encoded-words 76 (RFC 2047 §2). */
 const LINE = 76;
@@ -44,10 +44,10 @@ export function tokenField(name: string, tokens: readonly string[]): string {
   return folded(name, spaced(tokens));
 }
 
-/** The last guard: a header block that a value broke into is never handed on. */
+/** The last guard: a line that relays would cut (RFC 5322 §2.1.1) is never handed on. */
 export function assertFields(block: string): string {
   for (const line of block.split("\r\n")) {
-    if (CONTROL.test(line)) throw new TypeError("A header field would hold a control character.");
+    if (Buffer.byteLength(line) > LINE_OCTETS) throw new TypeError("A header line is too long.");
   }
   return block;
 }
@@ -57,6 +57,10 @@ export function assertFields(block: string): string {
  * line is only ever broken before a token, so none is white space alone (RFC 5322 §3.2.2).
  */
 function folded(name: string, tokens: readonly string[]): string {
+  // Schema and parser keep such values away; what slips through must not begin another field.
+  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(name) || tokens.some((token) => CONTROL.test(token))) {
+    throw new TypeError("A header field would hold a control character.");
+  }
   let out = `${name}:`;
   let column = out.length;
   tokens.forEach((token, index) => {

@@ -11,7 +11,7 @@ import { parseDate } from "./date.ts";
 import * as field from "./field.ts";
 import { atMost, type Issue, report } from "./issue.ts";
 import { rules } from "./rules.ts";
-import { bodyText, wellFormed } from "./text.ts";
+import { bodyText, CONTROL, wellFormed } from "./text.ts";
 
 const check = (rule: field.Rule) =>
   z.superRefine<string>((value, context) => {
@@ -22,6 +22,10 @@ const check = (rule: field.Rule) =>
 const text = (rule: field.Rule) => z.string().check(z.overwrite(wellFormed), check(rule));
 const body = () => z.string().check(z.overwrite(bodyText));
 const base64 = () => z.string().check(check(field.base64), z.overwrite(field.packed));
+
+/** As in a `Name <a@b>` string: no control at all, the tab included. */
+const displayName: field.Rule = (value) =>
+  CONTROL.test(value) ? "must not have control characters, nor line breaks" : undefined;
 
 const mailboxText = z.pipe(
   z.string(),
@@ -35,7 +39,7 @@ const mailboxText = z.pipe(
 
 const mailboxObject = z.pipe(
   z.strictObject({
-    name: z.optional(text(field.line)),
+    name: z.optional(text(displayName)),
     address: z.string().check(
       z.superRefine<string>((value, context) => {
         const result = parseAddress(value);
@@ -73,6 +77,20 @@ const attachment = z.strictObject({
   s3: z.optional(s3),
 });
 
+/** A list, or the value of a References field as it stands in a message (RFC 5322 §3.6.4). */
+const references = z.pipe(
+  z.custom<string | string[]>(
+    (value) => typeof value === "string" || Array.isArray(value),
+    "must be a list of message-ids",
+  ),
+  z.pipe(
+    z.transform((value: string | string[]) =>
+      typeof value === "string" ? value.split(/[ \t]+/).filter((id) => id !== "") : value,
+    ),
+    z.array(z.string().check(check(field.reference))),
+  ),
+);
+
 const seconds = (least: number) => z.int().check(z.minimum(least), z.maximum(999_999_999));
 
 export const requestSchema = z.strictObject({
@@ -88,7 +106,7 @@ export const requestSchema = z.strictObject({
   attachments: z.optional(z.array(attachment)),
   headers: z.optional(z.record(z.string(), text(field.headerValue))),
   inReplyTo: z.optional(z.string().check(check(field.reference))),
-  references: z.optional(z.array(z.string().check(check(field.reference)))),
+  references: z.optional(references),
   messageId: z.optional(z.string().check(check(field.messageId))),
   date: z.optional(
     z.pipe(
@@ -146,7 +164,11 @@ export const requestSchema = z.strictObject({
   priority: z.optional(z.int().check(z.minimum(-9), z.maximum(9))),
   /** RFC 2852 §4, in seconds. */
   deliverBy: z.optional(
-    z.strictObject({ seconds: seconds(1), mode: z.enum(["return", "notify"]) }),
+    z.strictObject({
+      seconds: seconds(1),
+      /** Too late is as good as never, unless the caller says otherwise. */
+      mode: z._default(z.enum(["return", "notify"]), "return"),
+    }),
   ),
   /** RFC 4865 §4, in seconds; 0 is no delay. */
   holdFor: z.optional(seconds(0)),

@@ -68,7 +68,10 @@ export function* groupAuth(
  * @returns the refusal, or `undefined` once the server accepted and proved what it had to.
  * @throws SmtpError `protocol_error` when a challenge is not base64, never ends or proves nothing.
  */
-export function* authenticate(mechanism: Mechanism, context: SaslContext): Step<Refusal | undefined> {
+export function* authenticate(
+  mechanism: Mechanism,
+  context: SaslContext,
+): Step<Refusal | undefined> {
   const exchange = begin(mechanism, context);
   const { initial } = exchange;
   const withInitial = initial && auth(mechanism.name, initial);

@@ -120,7 +120,9 @@ export function mail(message: Submission, offered: Capabilities): Line {
   if (message.requireTls) words.push("REQUIRETLS");
   if (message.priority && offered.has("MT-PRIORITY")) words.push(`MT-PRIORITY=${message.priority}`);
   if (message.deliverBy) {
-    words.push(`BY=${message.deliverBy.seconds};${message.deliverBy.mode === "return" ? "R" : "N"}`);
+    words.push(
+      `BY=${message.deliverBy.seconds};${message.deliverBy.mode === "return" ? "R" : "N"}`,
+    );
   }
   if (message.holdFor) words.push(`HOLDFOR=${message.holdFor}`);
   return command("MAIL", ...words);

@@ -15,7 +15,13 @@ export class Redactor {
     if (!secret) return;
     const octets = new TextEncoder().encode(secret);
     const encoded = base64(octets);
-    this.#add(secret, encoded, encoded.replace(/=+$/, ""), encodeURIComponent(secret), base64url(encoded));
+    this.#add(
+      secret,
+      encoded,
+      encoded.replace(/=+$/, ""),
+      encodeURIComponent(secret),
+      base64url(encoded),
+    );
   }
 
   /** Learn a string that crossed the wire as it is (a SASL response). */
@@ -28,7 +34,10 @@ export class Redactor {
     if (this.#forms.size === 0) return text;
     this.#pattern ??= new RegExp(
       // The longest first, so that no part of a longer form is left standing.
-      [...this.#forms].sort((a, b) => b.length - a.length).map(source).join("|"),
+      [...this.#forms]
+        .sort((a, b) => b.length - a.length)
+        .map(source)
+        .join("|"),
       "gi",
     );
     return text.replace(this.#pattern, MASK);

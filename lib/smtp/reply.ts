@@ -88,7 +88,10 @@ export class ReplyDecoder {
   }
 
   #fail(what: string): void {
-    this.#failure = new SmtpError("protocol_error", `The server's reply is not valid SMTP: ${what}.`);
+    this.#failure = new SmtpError(
+      "protocol_error",
+      `The server's reply is not valid SMTP: ${what}.`,
+    );
     this.#lineLength = 0;
     this.#lines = [];
   }
@@ -100,7 +103,9 @@ export class ReplyDecoder {
     if (length > 0 && this.#line[length - 1] === CR) length -= 1;
     this.#total += length + 2;
     if (this.#lines.length >= REPLY_LIMITS.lines || this.#total > REPLY_LIMITS.totalOctets) {
-      this.#fail(`a reply exceeds ${REPLY_LIMITS.lines} lines or ${REPLY_LIMITS.totalOctets} octets`);
+      this.#fail(
+        `a reply exceeds ${REPLY_LIMITS.lines} lines or ${REPLY_LIMITS.totalOctets} octets`,
+      );
       return;
     }
     const code = length < 3 ? undefined : codeOf(this.#line);
@@ -126,9 +131,7 @@ export class ReplyDecoder {
     const lines = this.#lines;
     const enhanced = ENHANCED.exec(lines[0] ?? "")?.[0];
     const agrees = enhanced !== undefined && Number(enhanced[0]) === Math.trunc(this.#code / 100);
-    this.#ready.push(
-      agrees ? { code: this.#code, enhanced, lines } : { code: this.#code, lines },
-    );
+    this.#ready.push(agrees ? { code: this.#code, enhanced, lines } : { code: this.#code, lines });
     this.#lines = [];
     this.#total = 0;
   }

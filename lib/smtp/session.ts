@@ -266,7 +266,9 @@ class Session {
     const found = selectMechanisms(context, this.plan.auth);
     if (found.length > 0) return found;
     const offered = context.advertised.join(", ") || "none";
-    const wanted = this.plan.auth ? ` The mailbox's "auth" allows ${this.plan.auth.join(", ")}.` : "";
+    const wanted = this.plan.auth
+      ? ` The mailbox's "auth" allows ${this.plan.auth.join(", ")}.`
+      : "";
     throw new SmtpError(
       "auth_unavailable",
       `No mechanism in common: the server offers ${offered}.${wanted}`,
@@ -307,17 +309,12 @@ class Session {
   /** The next transaction, as long as the server takes more of them (RFC 9422 MAILMAX). */
   #next(): Transaction | undefined {
     const offered = this.capabilities as Capabilities;
-    if (this.#transactions >= (offered.limits.mailMax ?? Number.POSITIVE_INFINITY)) return undefined;
+    if (this.#transactions >= (offered.limits.mailMax ?? Number.POSITIVE_INFINITY))
+      return undefined;
     const work = this.queue.shift();
     if (work === undefined) return undefined;
     this.#transactions += 1;
-    return new Transaction(
-      work.message,
-      work.submission,
-      work.recipients,
-      this.group,
-      offered,
-    );
+    return new Transaction(work.message, work.submission, work.recipients, this.group, offered);
   }
 
   /** Recipients that the server wants in a transaction of their own come next. */

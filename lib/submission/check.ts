@@ -1,12 +1,12 @@
 /** The answer to "which AUTH does this server support, and does my login work?". Sends nothing. */
 import * as z from "zod/mini";
+import type { Entry } from "../smtp/transcript.ts";
 import { explainError } from "./classify.ts";
 import { deliver } from "./deliver.ts";
 import type { ErrorResult, ServerResult } from "./outcome.ts";
 import type { Timing } from "./ports.ts";
-import { explainPreparation, explainResting, secretOf, serverOf } from "./submit.ts";
 import type { Limits, SubmitPorts } from "./submit.ts";
-import type { Entry } from "../smtp/transcript.ts";
+import { explainPreparation, explainResting, secretOf, serverOf } from "./submit.ts";
 
 export interface CheckResult {
   /** Whether a message could be sent now: connected, secured as required, logged in if it must. */

@@ -14,8 +14,8 @@ import {
   type RecipientResult,
   type ReplyResult,
 } from "./outcome.ts";
-import { quotaOf } from "./quotas.ts";
 import { queueIdOf } from "./queue-id.ts";
+import { quotaOf } from "./quotas.ts";
 
 export interface Verdict {
   readonly outcome: Outcome;
@@ -44,7 +44,8 @@ export function classify(message: MessageReport, scrub: (text: string) => string
   const outcome = overall(outcomes);
   const deciding = decidingRecipient(message.recipients, outcomes, outcome);
   const reply = deciding && decidingReply(deciding.fate);
-  const queueId = reply && (outcome === "accepted" || outcome === "partial") ? queueIdOf(reply) : "";
+  const queueId =
+    reply && (outcome === "accepted" || outcome === "partial") ? queueIdOf(reply) : "";
   const blamed = outcome === "partial" ? firstFailure(message.recipients, outcomes) : deciding;
   const render = (found: Reply | undefined) => found && rendered(found, scrub);
   return {
@@ -158,7 +159,11 @@ function explain(fate: Fate, scrub: (text: string) => string): ErrorResult {
       const quota = quotaOf(fate.reply);
       const said = `: ${fate.reply.code} ${scrub(textOf(fate.reply))}`;
       if (fate.reply.code === 530) {
-        return { code: "auth_required", phase: fate.by, message: `The server demands a login${said}` };
+        return {
+          code: "auth_required",
+          phase: fate.by,
+          message: `The server demands a login${said}`,
+        };
       }
       if (quota) {
         const what = `An allowance of the mailbox is used up (${quota.provider})`;
@@ -179,7 +184,11 @@ export function explainError(
   scrub: (text: string) => string,
 ): ErrorResult {
   if (error === undefined) {
-    return { code: "unsent", phase: "mail", message: "The server takes no more messages in a session." };
+    return {
+      code: "unsent",
+      phase: "mail",
+      message: "The server takes no more messages in a session.",
+    };
   }
   const said = error.reply ? ` The server said: ${error.reply.code} ${textOf(error.reply)}` : "";
   return {

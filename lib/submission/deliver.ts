@@ -2,10 +2,11 @@
  * One session for messages of one mailbox, with what a refused login asks for: a rotated secret or a
  * stale token gets one new session, and anything else refused rests, so that no account is locked.
  */
+
+import { prepareCredentials } from "../sasl/prepare.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { SmtpError } from "../smtp/error.ts";
 import type { SessionReport } from "../smtp/report.ts";
-import { prepareCredentials } from "../sasl/prepare.ts";
 import { type Mailbox, secretsOf } from "./mailbox.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 import type { Relay, SendOptions, Sent, Target, TokenSource } from "./ports.ts";

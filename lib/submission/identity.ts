@@ -6,7 +6,9 @@ import { createHash } from "node:crypto";
 
 /** @param from the sender's address, whose domain vouches for the uniqueness */
 export function messageIdFor(scope: string, id: string, from: string): string {
-  const digest = createHash("sha256").update(JSON.stringify([scope, id, from])).digest("base64url");
+  const digest = createHash("sha256")
+    .update(JSON.stringify([scope, id, from]))
+    .digest("base64url");
   const domain = from.slice(from.lastIndexOf("@") + 1);
   return `<${digest.slice(0, 32)}@${domain}>`;
 }

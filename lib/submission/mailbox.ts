@@ -53,8 +53,11 @@ export interface Mailbox {
 
 const some = z.string().check(z.minLength(1, "must not be empty"));
 const positive = z.int().check(z.positive("must be a positive whole number"));
-const port = z.int().check(z.minimum(1, "must be 1 to 65535"), z.maximum(65535, "must be 1 to 65535"));
-const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$/;
+const port = z
+  .int()
+  .check(z.minimum(1, "must be 1 to 65535"), z.maximum(65535, "must be 1 to 65535"));
+const HOST =
+  /^(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$/;
 const relay = z.string().check(
   z.refine((value) => split(value) !== undefined, {
     error: 'must be a host name or IP address, "host" or "host:port", without scheme or path',
@@ -103,12 +106,16 @@ const Secret = z
     username: z.optional(some),
     password: z.optional(some),
     security: z.optional(
-      z.enum(["implicit", "starttls", "none"], { error: 'must be "implicit", "starttls" or "none"' }),
+      z.enum(["implicit", "starttls", "none"], {
+        error: 'must be "implicit", "starttls" or "none"',
+      }),
     ),
     from: z.optional(
-      z.string().check(
-        z.refine((value) => parseMailbox(value).ok, { error: 'must be "Name <a@b>" or "a@b"' }),
-      ),
+      z
+        .string()
+        .check(
+          z.refine((value) => parseMailbox(value).ok, { error: 'must be "Name <a@b>" or "a@b"' }),
+        ),
     ),
     allowedFrom: z.optional(z.array(permitted)),
     auth: z.optional(z.array(mechanism).check(z.minLength(1, "must name a mechanism"))),
@@ -151,7 +158,10 @@ const Secret = z
       issue(["oauth2", "refreshToken"], 'is missing; or set "grantType" to "client_credentials"');
     }
     if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-      issue(["tls", tls?.cert === undefined ? "cert" : "key"], "is missing: cert and key go together");
+      issue(
+        ["tls", tls?.cert === undefined ? "cert" : "key"],
+        "is missing: cert and key go together",
+      );
     }
   });
 
@@ -173,7 +183,10 @@ export function parseMailboxSecret(secret: string): Mailbox {
         ? `${[...issue.path, ""].join(".")}${issue.keys.join(", ")} is not a known field`
         : `${issue.path.join(".") || "the secret"} ${fault(issue.message)}`,
     );
-    throw new MailboxError("mailbox_invalid", `The mailbox's secret is not usable: ${faults.join("; ")}.`);
+    throw new MailboxError(
+      "mailbox_invalid",
+      `The mailbox's secret is not usable: ${faults.join("; ")}.`,
+    );
   }
   const { host, port, security, username, ...rest } = parsed.data;
   const from = parseMailbox(rest.from ?? username ?? "");
@@ -201,7 +214,8 @@ export function parseMailboxSecret(secret: string): Mailbox {
 
 /** zod's own words for a wrong type begin with "Invalid input". */
 function fault(message: string): string {
-  return message.replace(/^Invalid input: expected (.*), received undefined$/, "is missing ($1)")
+  return message
+    .replace(/^Invalid input: expected (.*), received undefined$/, "is missing ($1)")
     .replace(/^Invalid input: expected (.*), received (.*)$/, "must be $1, not $2");
 }
 

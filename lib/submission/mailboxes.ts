@@ -74,7 +74,10 @@ export class Mailboxes {
    * Run `attempt` with these credentials. Until they have worked once, one attempt runs at a time:
    * a wrong password then costs one login however many submissions wait.
    */
-  async guarded<T>(mailbox: Mailbox, attempt: () => Promise<{ value: T; proven: boolean }>): Promise<T> {
+  async guarded<T>(
+    mailbox: Mailbox,
+    attempt: () => Promise<{ value: T; proven: boolean }>,
+  ): Promise<T> {
     const key = mailbox.fingerprint;
     for (let trial = this.#trials.get(key); trial; trial = this.#trials.get(key)) await trial;
     if (this.#proven.has(key)) return (await attempt()).value;

@@ -2,13 +2,12 @@
  * What a mailbox and this deployment permit, judged before any socket is opened. Pure: everything
  * it knows is handed in, and every reason is told at once.
  *
- * Addresses are compared without regard to case, the local part too. RFC 5321 §2.4 lets a host
- * tell `Shop@` from `shop@`, yet hardly one does, and a person who allows one means both.
+ * Addresses are compared without regard to ASCII case, the local part too. RFC 5321 §2.4 lets a
+ * host tell `Shop@` from `shop@`, yet hardly one does, and a person who allows one means both.
+ * Beyond ASCII, case is not folded: there a fold turns look-alikes (U+212A) into letters.
  */
 import type { Mailbox } from "../message/address.ts";
-import { parseAddress } from "../message/address.ts";
-import { normaliseDomain } from "../message/domain.ts";
-import { parsed } from "../message/fault.ts";
+import { domainOf, parseAddress } from "../message/address.ts";
 
 export interface PolicyViolation {
   readonly code:
@@ -118,23 +117,23 @@ function buckets(proposal: Proposal, environment: EnvironmentPolicy): PolicyViol
     }));
 }
 
-/** Entries that are neither `a@b` nor `@domain` allow nothing. */
+/** Entries that are neither `a@b` nor `@domain` allow nothing; what is no address is not allowed. */
 function allowing(entries: readonly string[]): (address: string) => boolean {
   const addresses = new Set<string>();
   const domains = new Set<string>();
   for (const entry of entries.map((text) => text.trim())) {
-    if (entry.startsWith("@")) {
-      const domain = parsed(() => normaliseDomain(entry.slice(1)));
-      if (domain.ok) domains.add(domain.value);
-    } else {
-      const address = parseAddress(entry);
-      if (address.ok) addresses.add(folded(address.value));
-    }
+    const whole = entry.startsWith("@");
+    const known = parseAddress(whole ? `any${entry}` : entry);
+    if (!known.ok) continue;
+    if (whole) domains.add(domainOf(known.value));
+    else addresses.add(folded(known.value));
   }
-  return (address) =>
-    addresses.has(folded(address)) || domains.has(address.slice(address.lastIndexOf("@") + 1));
+  return (address) => {
+    const asked = parseAddress(address);
+    return asked.ok && (addresses.has(folded(asked.value)) || domains.has(domainOf(asked.value)));
+  };
 }
 
 function folded(address: string): string {
-  return address.normalize("NFC").toLowerCase();
+  return address.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

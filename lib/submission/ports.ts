@@ -5,8 +5,8 @@
 import type { Submission } from "../smtp/envelope.ts";
 import type { SessionReport } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
-import type { OAuth2 } from "./token.ts";
 import type { Mailbox } from "./mailbox.ts";
+import type { OAuth2 } from "./token.ts";
 
 export interface SecretReader {
   /**

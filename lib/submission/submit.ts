@@ -80,7 +80,11 @@ export async function submitAll(
   }
   await Promise.all(
     [...groups.values()].map(async (group) => {
-      const settled = await send(ports, group.map((index) => prepared[index] as Ready), limits);
+      const settled = await send(
+        ports,
+        group.map((index) => prepared[index] as Ready),
+        limits,
+      );
       for (const [position, index] of group.entries()) results[index] = settled[position];
     }),
   );
@@ -113,7 +117,10 @@ async function assemble(
   const { order, id, request, secretId, mailbox } = known;
   const parsedRaw = request.raw === undefined ? undefined : composer.parseRaw(request.raw);
   if (parsedRaw?.ok === false) {
-    return malformed(id, parsedRaw.reasons.map((message) => ({ path: "raw", message })));
+    return malformed(
+      id,
+      parsedRaw.reasons.map((message) => ({ path: "raw", message })),
+    );
   }
   const raw = parsedRaw?.value;
   if (raw && !raw.recipients.ok && !named(request)) {
@@ -189,16 +196,22 @@ async function send(
     // Nothing was sent: what a session does is told in its report, never thrown.
     const explained = explainPreparation(error);
     const known = { retryable: retryable(error) };
-    return group.map((ready) => unsent(ready.id, "deferred", explained, { ...known, ...knownOf(ready) }));
+    return group.map((ready) =>
+      unsent(ready.id, "deferred", explained, { ...known, ...knownOf(ready) }),
+    );
   }
 }
 
 function settle(ports: SubmitPorts, ready: Ready, sent: Sent, index: number): Result {
   const message = sent.report.messages[index] ?? { recipients: [], notes: [] };
-  const { outcome, retryable: again, reply, queueId, recipients, error } = classify(
-    message,
-    sent.scrub,
-  );
+  const {
+    outcome,
+    retryable: again,
+    reply,
+    queueId,
+    recipients,
+    error,
+  } = classify(message, sent.scrub);
   return {
     id: ready.id,
     outcome,
@@ -295,7 +308,12 @@ export function explainResting({ resting }: Resting): ErrorResult {
 /** Why there is no session. Errors of unknown make are not quoted: they may hold anything. */
 export function explainPreparation(error: unknown): ErrorResult {
   if (error instanceof ConfigError) {
-    return { code: "config_invalid", phase: "config", message: error.message, issues: error.issues };
+    return {
+      code: "config_invalid",
+      phase: "config",
+      message: error.message,
+      issues: error.issues,
+    };
   }
   if (error instanceof MailboxError) {
     return { code: error.code, phase: "mailbox", message: error.message };

@@ -7,7 +7,13 @@ import type { Result } from "../submission/outcome.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
-const RANK: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
+const RANK: Readonly<Record<LogLevel, number>> = {
+  debug: 0,
+  info: 1,
+  warn: 2,
+  error: 3,
+  silent: 4,
+};
 
 export interface Log {
   submission(source: string, result: Result, requestId: string): void;

@@ -1,6 +1,6 @@
 /**
- * The arrows between the rooms, tried one by one: each row is a file with a single import, linted by
- * the repository's own configuration, so that a rule that no longer bites is a test that fails.
+ * The arrows between the rooms, tried one by one: each row is a file of imports, one a line,
+ * linted by the repository's own configuration: a rule that no longer bites is a failed test.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";

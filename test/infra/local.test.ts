@@ -1,6 +1,9 @@
 /** The embedded stack: the real SDK, a real TLS handshake and a real SMTP client take it for true. */
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Server } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import {
   CreateSecretCommand,
   DescribeSecretCommand,
@@ -221,5 +224,30 @@ describe("the mail server, reached by nodemailer", () => {
     expect(sent.accepted).toEqual(["a@example.com"]);
     expect(sent.rejected).toEqual(["unknown@example.com", "b@elsewhere.example"]);
     expect(server.inbox.messages.map((kept) => kept.to)).toEqual([["a@example.com"]]);
+  });
+});
+
+describe("the demo", () => {
+  it("prints the conversation, what was delivered and the result, and ends by itself", async () => {
+    const demo = fileURLToPath(new URL("../../infra/local/demo.ts", import.meta.url));
+    // Left over from work with the real AWS, it would lead a careless stack out of the machine.
+    const env = { ...process.env, AWS_PROFILE: "production", LEDGER_TABLE: "real" };
+    const { stdout } = await promisify(execFile)(process.execPath, [demo], {
+      env,
+      timeout: 20_000,
+    });
+    const [conversation = "", delivered = "", ...rest] = stdout.split("\n\n");
+    const lines = conversation.split("\n");
+    for (const line of lines) expect(line).toMatch(/^ *\d+\.\d ms {2}[SC]: ./);
+    expect(lines[0]).toMatch(/S: 220 /);
+    expect(lines.at(-1)).toMatch(/S: 221 /);
+    expect(delivered).toMatch(/^delivered: "您的订单已发货 .* 订单明细\.csv, \d+ octets$/);
+    expect(JSON.parse(rest.join("\n\n"))).toMatchObject({
+      outcome: "accepted",
+      reply: { code: 250 },
+      recipients: [{ outcome: "accepted" }, { outcome: "accepted" }, { outcome: "accepted" }],
+    });
+    // Built to show a leak: the password has characters that every encoding changes.
+    expect(stdout).not.toContain("p@ss");
   });
 });

@@ -70,6 +70,9 @@ const resource = (name: string): Resource => {
   return found;
 };
 
+/** What CloudFormation fills in, since only it knows where the stack is. */
+const pseudo = (name: string): string => `\${AWS::${name}}`;
+
 const capital = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 
 describe("the framework", () => {
@@ -135,9 +138,15 @@ describe.each(FUNCTIONS)("function %s", (name) => {
         Resource: [
           { Ref: "DefaultMailbox" },
           {
-            "Fn::Sub":
-              "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}" +
-              `:secret:posthaste/${STAGE}/mailbox/*-??????`,
+            "Fn::Sub": [
+              "arn",
+              pseudo("Partition"),
+              "secretsmanager",
+              pseudo("Region"),
+              pseudo("AccountId"),
+              "secret",
+              `posthaste/${STAGE}/mailbox/*-??????`,
+            ].join(":"),
           },
         ],
       },

@@ -19,7 +19,7 @@ const plausible = fc.constantFrom(
   "",
   "Username:",
   "Password:",
-  `r=fyko+d2lbbFgONRv9qkxdawLx,s=QSXCR+Q6sek8bf92,i=4096`,
+  "r=fyko+d2lbbFgONRv9qkxdawLx,s=QSXCR+Q6sek8bf92,i=4096",
   "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
   "e=other-error",
   'nonce="n",realm="r",algorithm=md5-sess,charset=utf-8,qop="auth"',

@@ -78,7 +78,11 @@ export function parseDialogue(file: string, text: string): Dialogue {
     }
     const spoken = /^([SCX]): ?(.*)$/.exec(line);
     if (spoken) {
-      lines.push({ from: spoken[1] as "S", text: unescape(spoken[2] as string), number: index + 1 });
+      lines.push({
+        from: spoken[1] as "S",
+        text: octetsOf(spoken[2] as string),
+        number: index + 1,
+      });
       continue;
     }
     const directive = /^@ (\S+) ?(.*)$/.exec(line);
@@ -88,16 +92,19 @@ export function parseDialogue(file: string, text: string): Dialogue {
     if (name === "security") plan["security"] = rest;
     else if (name === "login") plan["credentials"] = { username: words[0], password: words[1] };
     else if (name === "token") plan["credentials"] = { username: words[0], token: words[1] };
-    else if (name === "certificate") plan["credentials"] = { username: words[0] ?? "", certificate: true };
+    else if (name === "certificate")
+      plan["credentials"] = { username: words[0] ?? "", certificate: true };
     else if (name === "auth") plan["auth"] = words;
-    else if (name === "set") plan[words[0] as string] = setting(words[0] as string, words[1] as string);
+    else if (name === "set")
+      plan[words[0] as string] = setting(words[0] as string, words[1] as string);
     else if (name === "message") submissions.push(message(JSON.parse(rest)));
     else if (name === "expect") expected.push(words);
     else if (name === "error") error = { code: words[0] as string, phase: words[1] };
     else if (name === "mechanism") mechanism = words[0];
     else throw new Error(`${at}: unknown directive ${name}`);
   }
-  if (!/RFC \d+|draft-/.test(title)) throw new Error(`${file}: line 1 must cite an RFC and section`);
+  if (!/RFC \d+|draft-/.test(title))
+    throw new Error(`${file}: line 1 must cite an RFC and section`);
   if (expected.length !== submissions.length) throw new Error(`${file}: one @ expect a message`);
   return {
     file,
@@ -122,9 +129,12 @@ function message(given: Record<string, unknown>): Submission {
   return {
     from: "sender@client.test",
     recipients: to as string[],
-    content: contentOf(Buffer.from((content as string | undefined) ?? "Subject: x\r\n\r\nhello\r\n"), {
-      utf8Header: utf8Header === true,
-    }),
+    content: contentOf(
+      Buffer.from((content as string | undefined) ?? "Subject: x\r\n\r\nhello\r\n"),
+      {
+        utf8Header: utf8Header === true,
+      },
+    ),
     partial: "accept",
     smtputf8: false,
     ...rest,
@@ -132,8 +142,10 @@ function message(given: Record<string, unknown>): Submission {
 }
 
 /** `\xNN` for octets that a text file cannot hold; kept as Latin-1 until the wire. */
-function unescape(text: string): string {
-  return text.replace(/\\x([0-9A-Fa-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+function octetsOf(text: string): string {
+  return text.replace(/\\x([0-9A-Fa-f]{2})/g, (_, hex) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
 }
 
 /** Fates as a dialogue writes them: `taken`, `refused:rcpt:550`, `lost`, `unsent:timeout` … */

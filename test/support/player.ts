@@ -63,7 +63,8 @@ class Player {
 
   finish(): void {
     const next = this.#peek();
-    if (next && next.from !== "X") this.#fail(`the session ended before: ${next.from}: ${next.text}`);
+    if (next && next.from !== "X")
+      this.#fail(`the session ended before: ${next.from}: ${next.text}`);
   }
 
   #read(phase: Phase) {
@@ -109,7 +110,8 @@ class Player {
 
   #client(actual: string): void {
     const next = this.#peek();
-    const fits = next?.from === "C" && matches(Buffer.from(next.text, "utf8").toString("latin1"), actual);
+    const fits =
+      next?.from === "C" && matches(Buffer.from(next.text, "utf8").toString("latin1"), actual);
     if (!fits) this.#fail(`expected ${next?.from}: ${next?.text}, the client wrote: ${actual}`);
     this.#position += 1;
   }

@@ -4,12 +4,12 @@
  * {@link Connection.close}.
  */
 import { isIP, type LookupFunction, Socket } from "node:net";
-import { type ConnectionOptions, connect as tlsConnect, type TLSSocket } from "node:tls";
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from "node:tls";
 import { SmtpError } from "../error.ts";
 import { type Reply, ReplyDecoder } from "../reply.ts";
 import type { Channel, Phase } from "../step.ts";
-import { BLOCK_TIMEOUT, type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
 import { bindingsOf } from "./binding.ts";
+import { BLOCK_TIMEOUT, type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
 
 export interface TlsSettings {
   readonly ca?: string | undefined;
@@ -35,7 +35,9 @@ export class Connection {
   #ended: SmtpError | undefined;
   #wake: (() => void) | undefined;
   /** Set once TLS is up. */
-  tls: { readonly protocol: string; readonly cipher: string; readonly resumed: boolean } | undefined;
+  tls:
+    | { readonly protocol: string; readonly cipher: string; readonly resumed: boolean }
+    | undefined;
 
   private constructor(socket: Socket, endpoint: Endpoint, limits: Limits) {
     this.#socket = socket;
@@ -50,7 +52,10 @@ export class Connection {
   static async open(
     endpoint: Endpoint,
     limits: Limits,
-    options: { lookup?: LookupFunction | undefined; tunnel?: (() => Promise<Socket>) | undefined } = {},
+    options: {
+      lookup?: LookupFunction | undefined;
+      tunnel?: (() => Promise<Socket>) | undefined;
+    } = {},
   ): Promise<Connection> {
     const socket = options.tunnel
       ? await tunnelled(options.tunnel, limits)
@@ -314,7 +319,8 @@ function connectError(error: Error, { host, port }: Endpoint): SmtpError {
   });
 }
 
-const CERTIFICATE = /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|CRL_)/;
+const CERTIFICATE =
+  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|CRL_)/;
 
 function tlsError(error: Error, { host, port }: Endpoint): SmtpError {
   const code = (error as NodeJS.ErrnoException).code ?? "";

@@ -201,7 +201,8 @@ class Driver {
   async #send(): Promise<void> {
     if (!this.#partSent) await this.#refuseUnsolicited();
     this.#partSent = true;
-    const whole = this.#group.length === 1 ? (this.#group[0] as Uint8Array) : Buffer.concat(this.#group);
+    const whole =
+      this.#group.length === 1 ? (this.#group[0] as Uint8Array) : Buffer.concat(this.#group);
     this.#group = [];
     this.#octets = 0;
     this.#options.watch.sending();

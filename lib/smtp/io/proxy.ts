@@ -7,7 +7,11 @@ import type { Socket } from "node:net";
 import type { Endpoint } from "./connection.ts";
 
 /** @param proxy `http://[user:password@]host:port` or `socks5://…` */
-export function tunnelThrough(proxy: string, endpoint: Endpoint, timeout: number): () => Promise<Socket> {
+export function tunnelThrough(
+  proxy: string,
+  endpoint: Endpoint,
+  timeout: number,
+): () => Promise<Socket> {
   const url = new URL(proxy);
   return url.protocol === "http:"
     ? () => connectMethod(url, endpoint, timeout)

@@ -25,8 +25,7 @@ export interface RelayEndpoint extends Endpoint {
   readonly security: Security;
 }
 
-export interface RelayTarget
-  extends Omit<SessionPlan, "security" | "host" | "port" | "nonce"> {
+export interface RelayTarget extends Omit<SessionPlan, "security" | "host" | "port" | "nonce"> {
   /** At least one; tried in order. */
   readonly endpoints: readonly RelayEndpoint[];
   readonly tls: TlsSettings;
@@ -108,9 +107,15 @@ export class Relay {
       const attempt = await this.#attempt(run, endpoint, others, submissions, indexOf);
       const { error } = attempt.report;
       const final =
-        others === 0 || error === undefined || error.code === "aborted" || !BEFORE_LOGIN.has(error.phase);
+        others === 0 ||
+        error === undefined ||
+        error.code === "aborted" ||
+        !BEFORE_LOGIN.has(error.phase);
       if (final) return attempt;
-      run.transcript.client(run.watch.elapsed(), `[${endpoint.host}: ${error.message} Next relay.]`);
+      run.transcript.client(
+        run.watch.elapsed(),
+        `[${endpoint.host}: ${error.message} Next relay.]`,
+      );
     }
     throw new Error("a mailbox without relays cannot be");
   }
@@ -189,7 +194,10 @@ function unreached(error: SmtpError, submissions: readonly Submission[]): Sessio
     error,
     messages: submissions.map(({ recipients }) => ({
       notes: [],
-      recipients: recipients.map((address) => ({ address, fate: { is: "unsent", error } as const })),
+      recipients: recipients.map((address) => ({
+        address,
+        fate: { is: "unsent", error } as const,
+      })),
     })),
   };
 }

@@ -1,0 +1,106 @@
+/**
+ * An SMTP server that says what it is told to, for behaviour that no honest server shows on demand.
+ * Plain text on loopback; counts what it saw.
+ */
+
+import type { AddressInfo } from "node:net";
+import { createServer, type Socket } from "node:net";
+
+/** A reply (without CRLF), or what to do instead of one. */
+export type Answer = string | "close" | "hang";
+
+export interface FakeOptions {
+  readonly greeting?: Answer;
+  readonly ehlo?: readonly string[];
+  /** By verb: `MAIL`, `RCPT`, `DATA`, `content`, `AUTH`, … A function sees the line. */
+  readonly on?: Readonly<Record<string, Answer | ((line: string, count: number) => Answer)>>;
+}
+
+export interface FakeSmtp {
+  readonly port: number;
+  connections(): number;
+  /** Every command line seen, in order; content as one `content` entry. */
+  readonly seen: string[];
+  close(): Promise<void>;
+}
+
+export async function startFakeSmtp(options: FakeOptions = {}): Promise<FakeSmtp> {
+  const seen: string[] = [];
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => {});
+    converse(socket, options, seen);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    connections: () => connections,
+    seen,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+const DEFAULTS: Readonly<Record<string, string>> = {
+  MAIL: "250 2.1.0 sender ok",
+  RCPT: "250 2.1.5 recipient ok",
+  DATA: "354 go on",
+  content: "250 2.0.0 Ok: queued as ABC123",
+  RSET: "250 reset",
+  QUIT: "221 bye",
+};
+
+function converse(socket: Socket, { greeting, ehlo, on = {} }: FakeOptions, seen: string[]): void {
+  const counts = new Map<string, number>();
+  let buffer = "";
+  let content = false;
+  let hung = false;
+  const say = (answer: Answer) => {
+    if (answer === "close") socket.destroy();
+    else if (answer === "hang") hung = true;
+    else socket.write(`${answer}\r\n`);
+  };
+  const respond = (verb: string, line: string) => {
+    seen.push(line);
+    const count = counts.get(verb) ?? 0;
+    counts.set(verb, count + 1);
+    const told = on[verb] ?? DEFAULTS[verb] ?? "502 not implemented";
+    const answer = typeof told === "function" ? told(line, count) : told;
+    if (verb === "DATA" && answer.startsWith("354")) content = true;
+    say(answer);
+  };
+  say(greeting ?? "220 fake.test ESMTP");
+  socket.on("data", (chunk) => {
+    buffer += chunk.toString("latin1");
+    while (!hung) {
+      if (content) {
+        const end = buffer.startsWith(".\r\n") ? 0 : buffer.indexOf("\r\n.\r\n") + 2;
+        if (end === 1) return;
+        buffer = buffer.slice(end + 3);
+        content = false;
+        respond("content", "content");
+        continue;
+      }
+      const end = buffer.indexOf("\r\n");
+      if (end === -1) return;
+      const line = buffer.slice(0, end);
+      buffer = buffer.slice(end + 2);
+      const verb = line.split(" ")[0]?.toUpperCase() ?? "";
+      if (verb === "EHLO" && on["EHLO"] === undefined) {
+        seen.push(line);
+        const lines = ["fake.test", ...(ehlo ?? ["PIPELINING", "8BITMIME"])];
+        const last = lines.length - 1;
+        say(lines.map((text, index) => `250${index === last ? " " : "-"}${text}`).join("\r\n"));
+      } else {
+        respond(verb, line);
+      }
+    }
+  });
+}

@@ -1,0 +1,80 @@
+/**
+ * A built function in a process of its own, as Lambda runs it: configured by environment variables
+ * alone, invoked with an event and a context. The handler is the bundle in `dist`, never the source.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+export interface LambdaFunction {
+  /** @param milliseconds what the context says is left */
+  // biome-ignore lint/suspicious/noExplicitAny: results are inspected by the tests, field by field
+  invoke(event: unknown, milliseconds?: number): Promise<any>;
+  /** Everything the function wrote to its log. */
+  log(): string;
+  stop(): Promise<void>;
+}
+
+export const AWS_ENVIRONMENT = {
+  AWS_REGION: "us-east-1",
+  AWS_ACCESS_KEY_ID: "local",
+  AWS_SECRET_ACCESS_KEY: "local",
+  AWS_EC2_METADATA_DISABLED: "true",
+  AWS_CONFIG_FILE: "/dev/null",
+  AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
+} as const;
+
+const runner = fileURLToPath(new URL("./lambda-runner.mjs", import.meta.url));
+
+export async function startFunction(
+  name: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<LambdaFunction> {
+  const child: ChildProcess = fork(runner, [name], {
+    env: { ...AWS_ENVIRONMENT, PATH: process.env["PATH"] ?? "", ...environment },
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    serialization: "json",
+  });
+  let log = "";
+  child.stdout?.on("data", (chunk) => {
+    log += chunk;
+  });
+  child.stderr?.on("data", (chunk) => {
+    log += chunk;
+  });
+  const waiting = new Map<number, (answer: Answer) => void>();
+  child.on("message", (answer: Answer) => {
+    waiting.get(answer.number)?.(answer);
+    waiting.delete(answer.number);
+  });
+  child.on("exit", (code) => {
+    for (const settle of waiting.values()) {
+      settle({ number: 0, error: `the function's process ended (${code}): ${log}` });
+    }
+  });
+  let count = 0;
+  return {
+    invoke: (event, milliseconds = 20_000) =>
+      new Promise((resolve, reject) => {
+        count += 1;
+        waiting.set(count, ({ error, result }) => {
+          if (error === undefined) resolve(result);
+          else reject(new Error(error));
+        });
+        child.send({ number: count, event, milliseconds });
+      }),
+    log: () => log,
+    stop: async () => {
+      if (child.exitCode !== null) return;
+      const exited = once(child, "exit");
+      child.kill();
+      await exited;
+    },
+  };
+}
+
+interface Answer {
+  readonly number: number;
+  readonly result?: unknown;
+  readonly error?: string;
+}
