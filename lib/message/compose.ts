@@ -80,10 +80,7 @@ interface Alternative {
 }
 
 /** Least faithful first (RFC 2046 §5.1.4): text, html, calendar. There is always one. */
-async function alternatives(
-  request: MailRequest,
-  options: ComposeOptions,
-): Promise<Alternative[]> {
+async function alternatives(request: MailRequest, options: ComposeOptions): Promise<Alternative[]> {
   const { html, calendar } = request;
   const text =
     request.text ??

@@ -91,8 +91,9 @@ function addresses(fields: readonly Field[], names: readonly string[]): Parsed<r
 
 /** The line that parts messages in an mbox file (RFC 4155) is no part of the message. */
 function withoutEnvelopeLine(octets: Uint8Array): Uint8Array {
-  const start = Buffer.from(octets.subarray(0, 6)).toString("latin1");
-  return /^>?From /.test(start) ? octets.subarray(octets.indexOf(10) + 1) : octets;
+  const start = Buffer.from(octets.subarray(0, 8)).toString("latin1");
+  // "From :" would be the field, in its obsolete spelling.
+  return /^>?From [^ \t:]/.test(start) ? octets.subarray(octets.indexOf(10) + 1) : octets;
 }
 
 function blank(field: Field): boolean {

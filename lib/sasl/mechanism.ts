@@ -68,6 +68,8 @@ export interface Mechanism {
   readonly plaintext: boolean;
   /** Whether the initial response is the whole exchange, so that AUTH may be grouped (RFC 4954 §4). */
   readonly oneShot: boolean;
+  /** Whether a challenge's text means nothing, so that even one that is no base64 may be answered. */
+  readonly ignoresPrompts?: true;
   /** Whether these credentials and this channel suffice. */
   usable(context: SaslContext): boolean;
   /** @throws SaslError when the credentials cannot be put into this mechanism's messages. */

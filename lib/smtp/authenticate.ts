@@ -3,7 +3,7 @@
  * mechanism itself (504) leads to the next one. A refused password, a demand for something stronger
  * and a server that fails to prove itself all end the attempt: nothing weaker is ever handed out.
  */
-import type { Mechanism, SaslContext } from "../sasl/mechanism.ts";
+import type { Exchange, Mechanism, SaslContext } from "../sasl/mechanism.ts";
 import { SaslError } from "../sasl/mechanism.ts";
 import { auth, CANCEL, response, unbase64 } from "./command.ts";
 import { SmtpError } from "./error.ts";
@@ -42,7 +42,14 @@ function authError(reply: Reply, mechanism: string): SmtpError {
   if (classOf(reply) === "transient" && (reply.code !== 432 || reply.enhanced === "4.3.2")) {
     return new SmtpError("auth_deferred", "The server cannot check the login now.", at);
   }
-  return new SmtpError("auth_refused", `The server refused AUTH ${mechanism}.`, at);
+  return refused(reply, mechanism);
+}
+
+function refused(reply: Reply, mechanism: string): SmtpError {
+  return new SmtpError("auth_refused", `The server refused AUTH ${mechanism}.`, {
+    phase: "auth",
+    reply,
+  });
 }
 
 /**
@@ -72,7 +79,14 @@ export function* authenticate(
   mechanism: Mechanism,
   context: SaslContext,
 ): Step<Refusal | undefined> {
-  const exchange = begin(mechanism, context);
+  return yield* exchanged(mechanism, context, begin(mechanism, context));
+}
+
+function* exchanged(
+  mechanism: Mechanism,
+  context: SaslContext,
+  exchange: Exchange,
+): Step<Refusal | undefined> {
   const { initial } = exchange;
   const withInitial = initial && auth(mechanism.name, initial);
   // Sent alone where the response is too long for the line, or where the server speaks first.
@@ -81,17 +95,28 @@ export function* authenticate(
   for (let count = 0; count < MAX_CHALLENGES; count += 1) {
     const reply = yield* read("auth");
     if (classOf(reply) !== "intermediate") {
+      if (reply.code === 501 && count === 0 && withInitial && mechanism.ignoresPrompts) {
+        // LOGIN knows no initial response by its draft; a server that insists is asked its way.
+        const patient = prove(() => mechanism.begin(context, { initialResponse: false }));
+        return yield* exchanged(mechanism, context, patient);
+      }
       const refusal = judge(reply, mechanism.name);
       if (refusal === undefined) prove(() => exchange.finish());
+      // 504 refuses a mechanism only as an answer to its name.
+      if (refusal?.then === "next" && count > 0)
+        return { then: "stop", error: refused(reply, mechanism.name) };
       return refusal;
     }
-    const challenge = unbase64((reply.lines[0] ?? "").trim());
+    const challenge =
+      unbase64((reply.lines[0] ?? "").trim()) ?? (mechanism.ignoresPrompts && new Uint8Array(0));
     // A server that ignored the initial response asks with an empty challenge: it gets it again.
-    if (count === 0 && withInitial && challenge?.length === 0 && mechanism.oneShot) held = initial;
+    if (count === 0 && withInitial && mechanism.oneShot && challenge && challenge.length === 0) {
+      held = initial;
+    }
     let answer: Uint8Array;
     try {
       if (held !== undefined) answer = held;
-      else if (challenge === undefined) throw new SaslError("the challenge is not base64");
+      else if (!challenge) throw new SaslError("the challenge is not base64");
       else answer = exchange.next(challenge);
     } catch (error) {
       if (!(error instanceof SaslError)) throw error;

@@ -42,6 +42,8 @@ export class ContentEncoder {
     let used = 0;
     let copied = 0;
     let stuffed = 0;
+    // Kept while it lies ahead: content with many bare CRs must not be searched again from each.
+    let lf = -1;
     const take = (upTo: number, ...extra: number[]) => {
       out ??= new Uint8Array(piece.length * 2 + 2);
       out.set(piece.subarray(copied, upTo), used);
@@ -75,7 +77,8 @@ export class ContentEncoder {
         this.#afterCr = true;
       } else {
         // Most octets change nothing: skip to the next line end at native speed.
-        i = nextLineEnd(piece, i + 1) - 1;
+        if (lf <= i) lf = lineFeed(piece, i + 1);
+        i = nextLineEnd(piece, i + 1, lf) - 1;
       }
     }
     if (out === undefined) {
@@ -97,9 +100,12 @@ export class ContentEncoder {
   }
 }
 
-function nextLineEnd(piece: Uint8Array, from: number): number {
+function lineFeed(piece: Uint8Array, from: number): number {
   const lf = piece.indexOf(LF, from);
-  const limit = lf === -1 ? piece.length : lf;
+  return lf === -1 ? piece.length : lf;
+}
+
+function nextLineEnd(piece: Uint8Array, from: number, limit: number): number {
   // Nearly always the CR is the octet before; look for a stray one only within this line.
   const cr = piece.subarray(from, limit).indexOf(CR);
   return cr === -1 ? limit : from + cr;

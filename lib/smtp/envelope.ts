@@ -7,7 +7,7 @@ import type { Capabilities } from "./capabilities.ts";
 import { command } from "./command.ts";
 import type { Content } from "./data.ts";
 import type { SmtpErrorCode } from "./error.ts";
-import { orcpt, path, xtext } from "./path.ts";
+import { domainOf, orcpt, path, xtext } from "./path.ts";
 import type { Line } from "./step.ts";
 
 export interface Submission {
@@ -81,10 +81,16 @@ export function obstacle(
       return lacking(`"holdFor" exceeds the server's most, ${most} seconds (RFC 4865 §3).`);
     }
   }
-  const { rcptMax } = offered.limits;
+  const { rcptMax, rcptDomainMax } = offered.limits;
   if (message.partial === "refuse" && rcptMax && message.recipients.length > rcptMax) {
     return lacking(
       `"partial": "refuse" needs one transaction, and the server takes ${rcptMax} recipients in one (LIMITS, RFC 9422).`,
+    );
+  }
+  const domains = new Set(message.recipients.map(domainOf)).size;
+  if (message.partial === "refuse" && rcptDomainMax && domains > rcptDomainMax) {
+    return lacking(
+      `"partial": "refuse" needs one transaction, and the server takes ${rcptDomainMax} domains in one (LIMITS, RFC 9422).`,
     );
   }
   return undefined;
@@ -102,8 +108,15 @@ export function notes(message: Submission, offered: Capabilities): readonly stri
   return out;
 }
 
+/** What a path holds counts beside what the caller says: beyond ASCII it needs the extension. */
 export function needsUtf8(message: Submission): boolean {
-  return message.smtputf8 || message.content.utf8Header;
+  const { smtputf8, content, from, recipients } = message;
+  return smtputf8 || content.utf8Header || !ascii(from) || !recipients.every(ascii);
+}
+
+function ascii(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the ASCII range is meant
+  return /^[\x00-\x7f]*$/.test(text);
 }
 
 export function mail(message: Submission, offered: Capabilities): Line {

@@ -56,6 +56,8 @@ export class SmtpError extends Error {
   phase: Phase | undefined;
   /** The reply that said so, where one did. */
   readonly reply: Reply | undefined;
+  /** Set where the terminator that was queued never left, so that nothing can be lost by this. */
+  unsent = false;
 
   constructor(code: SmtpErrorCode, message: string, at: { phase?: Phase; reply?: Reply } = {}) {
     super(message);

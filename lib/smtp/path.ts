@@ -19,10 +19,7 @@ function safe(address: string): boolean {
   const quoted = /^"(?:[^"\\]|\\.)*"@/.exec(address);
   const rest = quoted ? address.slice(quoted[0].length) : address;
   if (quoted && rest === "") return false;
-  return (
-    /^[^\s<>"\\,;()\u0000-\u001f\u007f-\u009f]+$/.test(rest) &&
-    (quoted !== null || rest.includes("@"))
-  );
+  return /^[^\s<>"\\,;()\p{Cc}]+$/u.test(rest) && (quoted !== null || rest.includes("@"));
 }
 
 /** RFC 3461 §4: printable ASCII except `+` and `=`, all else as `+HH` of its octet. */

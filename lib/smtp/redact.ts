@@ -19,7 +19,7 @@ export class Redactor {
       secret,
       encoded,
       encoded.replace(/=+$/, ""),
-      encodeURIComponent(secret),
+      urlEncoded(octets),
       base64url(encoded),
     );
   }
@@ -53,6 +53,11 @@ export class Redactor {
 function source(form: string): string {
   const escaped = form.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
   return form.length < 6 ? `(?<![A-Za-z0-9])${escaped}(?![A-Za-z0-9])` : escaped;
+}
+
+/** RFC 3986 §2.1, by octets: a lone surrogate has no form of its own, and must not be an error. */
+function urlEncoded(octets: Uint8Array): string {
+  return encodeURIComponent(new TextDecoder().decode(octets));
 }
 
 function base64url(encoded: string): string {

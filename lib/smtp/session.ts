@@ -94,9 +94,14 @@ class Session {
   /** Try the shared mechanisms in order; the first that logs in goes on with the messages. */
   *#login(context: SaslContext): Step<void> {
     const candidates = this.#candidates(context);
+    const refused: string[] = [];
     let last: Reply | undefined;
     for (const mechanism of candidates) {
-      const refusal = yield* this.#attempt(mechanism, context);
+      // A refused -PLUS counts as not offered, so that SCRAM tells the server what was done to it
+      // (RFC 5802 §6, the "y" flag).
+      const advertised = context.advertised.filter((name) => !refused.includes(name));
+      const refusal = yield* this.#attempt(mechanism, { ...context, advertised });
+      refused.push(mechanism.name);
       if (refusal === undefined) return;
       if (refusal.then === "stop") throw refusal.error;
       last = refusal.reply;
@@ -322,8 +327,7 @@ class Session {
     if (transaction.overflow.length === 0) return;
     const { message, submission, overflow } = transaction;
     for (const recipient of overflow) recipient.rcpt = undefined;
-    this.queue.unshift({ message, submission, recipients: [...overflow] });
-    overflow.length = 0;
+    this.queue.unshift({ message, submission, recipients: overflow });
   }
 
   *#rset(): Step<void> {

@@ -27,7 +27,10 @@ export class Transaction {
   readonly message: number;
   readonly submission: Submission;
   readonly recipients: readonly Recipient[];
-  /** Recipients the server wants in another transaction (RFC 5321 §4.5.3.1.10). */
+  /**
+   * Recipients the server wants in another transaction (RFC 5321 §4.5.3.1.10): what becomes of this
+   * one's content is not their fate.
+   */
   readonly overflow: Recipient[] = [];
   readonly #group: Group;
   readonly #offered: Capabilities;
@@ -89,8 +92,8 @@ export class Transaction {
     for (const recipient of this.recipients) {
       if (recipient.fate?.is === "refused" && recipient.fate.by !== "content") {
         recipient.fate = undefined;
-        recipient.rcpt = undefined;
       }
+      if (recipient.fate === undefined) recipient.rcpt = undefined;
     }
   }
 
@@ -197,7 +200,7 @@ export class Transaction {
   abandon(error: SmtpError | undefined): void {
     for (const recipient of this.recipients) {
       if (recipient.fate !== undefined || this.overflow.includes(recipient)) continue;
-      if (this.#terminated && !this.#settled) {
+      if (this.#terminated && !this.#settled && error?.unsent !== true) {
         recipient.fate = { is: "lost", error: lost(error) };
       } else {
         recipient.fate = error ? { is: "unsent", error } : { is: "unsent" };
@@ -207,7 +210,11 @@ export class Transaction {
 
   #accepted(): readonly Recipient[] {
     return this.recipients.filter(
-      ({ fate, rcpt }) => fate === undefined && rcpt !== undefined && classOf(rcpt) === "success",
+      (recipient) =>
+        recipient.fate === undefined &&
+        recipient.rcpt !== undefined &&
+        classOf(recipient.rcpt) === "success" &&
+        !this.overflow.includes(recipient),
     );
   }
 

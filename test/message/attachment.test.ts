@@ -19,7 +19,10 @@ async function collect(part: { open(): Iterable<Uint8Array> | AsyncIterable<Uint
 
 /** RFC 2045 §6.8, the plain way. */
 function reference(octets: Uint8Array): string {
-  const lines = Buffer.from(octets).toString("base64").match(/.{1,76}/g) ?? [];
+  const lines =
+    Buffer.from(octets)
+      .toString("base64")
+      .match(/.{1,76}/g) ?? [];
   return lines.join("\r\n");
 }
 
@@ -121,7 +124,10 @@ describe("a source that does not keep its word", () => {
       attachments: [{ s3: REFERENCE }],
       partial: "accept",
     } as unknown as MailRequest;
-    const { content } = await compose(request, { ...OPTIONS, resolveAttachment: async () => source });
+    const { content } = await compose(request, {
+      ...OPTIONS,
+      resolveAttachment: async () => source,
+    });
     expect(opened).toBe(0);
     const first = await collect(content);
     expect(first.length).toBe(content.size);

@@ -17,7 +17,13 @@ const OPTIONS: ComposeOptions = {
 };
 
 function request(fields: Partial<MailRequest> = {}): MailRequest {
-  return { to: [box("a@example.com")], subject: "Hi", text: "Hello\r\n", partial: "accept", ...fields };
+  return {
+    to: [box("a@example.com")],
+    subject: "Hi",
+    text: "Hello\r\n",
+    partial: "accept",
+    ...fields,
+  };
 }
 
 async function octetsOf(content: Content): Promise<Buffer> {
@@ -37,7 +43,14 @@ async function wire(fields: Partial<MailRequest> = {}, options: Partial<ComposeO
   for (const line of text.split("\r\n")) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(998);
   expect(content.eightBit).toBe(octets.some((octet) => octet > 127));
   const header = text.slice(0, text.indexOf("\r\n\r\n") + 2);
-  return { octets, text, header, content, messageId, unfolded: header.replace(/\r\n(?=[ \t])/g, "") };
+  return {
+    octets,
+    text,
+    header,
+    content,
+    messageId,
+    unfolded: header.replace(/\r\n(?=[ \t])/g, ""),
+  };
 }
 
 const parse = (octets: Uint8Array) => PostalMime.parse(octets);
@@ -127,7 +140,11 @@ describe("header fields", () => {
         inReplyTo: "<b@example.com>",
         references: ["<a@example.com>"],
         importance: "high",
-        listUnsubscribe: { url: "https://example.com/u?x=1", mailto: "u@example.com", oneClick: true },
+        listUnsubscribe: {
+          url: "https://example.com/u?x=1",
+          mailto: "u@example.com",
+          oneClick: true,
+        },
         headers: { "X-Campaign": "42  is\tit" },
       },
       { autoSubmitted: true },
@@ -184,13 +201,15 @@ describe("structure", () => {
     const parsed = await parse(octets);
     expect(parsed.text?.trim()).toBe("你好");
     expect(parsed.html?.trim()).toBe('<p>你好 <img src="cid:logo"></p>');
-    const files = parsed.attachments.map(({ filename, mimeType, contentId, disposition, content }) => ({
-      filename,
-      mimeType,
-      contentId,
-      disposition,
-      content: Buffer.from(content as ArrayBuffer).toString(),
-    }));
+    const files = parsed.attachments.map(
+      ({ filename, mimeType, contentId, disposition, content }) => ({
+        filename,
+        mimeType,
+        contentId,
+        disposition,
+        content: Buffer.from(content as ArrayBuffer).toString(),
+      }),
+    );
     expect(files).toEqual([
       {
         filename: "logo.png",
@@ -227,7 +246,9 @@ describe("structure", () => {
     const fields = { text: undefined, html: "<b>hi</b>" } as unknown as Partial<MailRequest>;
     const made = await parse((await wire(fields, { htmlToText })).octets);
     expect(made.text?.trim()).toBe("HI");
-    const given = await parse((await wire({ text: "own", html: "<b>hi</b>" }, { htmlToText })).octets);
+    const given = await parse(
+      (await wire({ text: "own", html: "<b>hi</b>" }, { htmlToText })).octets,
+    );
     expect(given.text?.trim()).toBe("own");
   });
 

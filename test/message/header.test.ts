@@ -49,7 +49,7 @@ describe("unstructured fields", () => {
     ["", "Subject: \r\n"],
     ["a  b", "Subject: a  b\r\n"],
     ["标题", "Subject: =?UTF-8?B?5qCH6aKY?=\r\n"],
-    ["Viele Grüße", "Subject: =?UTF-8?Q?Viele_Gr=C3=BC=C3=9Fe?=\r\n"],
+    ["Mit besten Grüßen", "Subject: =?UTF-8?Q?Mit_besten_Gr=C3=BC=C3=9Fen?=\r\n"],
     [" x", "Subject: =?UTF-8?Q?_x?=\r\n"],
     ["=?utf-8?Q?x?= y", "Subject: =?UTF-8?B?PT91dGYtOD9RP3g/PSB5?=\r\n"],
   ])("%j", (value, field) => {

@@ -79,9 +79,8 @@ describe("what is missing is added", () => {
   });
 
   test("a blank From, Date or Message-ID is a missing one", async () => {
-    const { text } = await send("From:\r\nDate: \r\nMessage-ID:\r\n \t\r\nTo: a@example.com\r\n\r\nx").catch(
-      () => send("From:\r\nDate: \r\nMessage-ID:\r\nTo: a@example.com\r\n\r\nx"),
-    );
+    const given = "From:\r\nDate: \r\nMessage-ID:\r\nTo: a@example.com\r\n\r\nx";
+    const { text } = await send(given);
     expect(text.match(/^From:/gm)).toHaveLength(1);
     expect(text.match(/^Date:/gm)).toHaveLength(1);
     expect(text.match(/^Message-ID:/gm)).toHaveLength(1);
@@ -110,7 +109,9 @@ describe("what is missing is added", () => {
   });
 
   test("a message of a body alone gets a header", async () => {
-    const { text } = await send("\r\nonly body\r\n", { to: [{ address: "a@example.com" }] as never });
+    const { text } = await send("\r\nonly body\r\n", {
+      to: [{ address: "a@example.com" }] as never,
+    });
     expect(text.startsWith("From: Shop <shop@example.com>\r\n")).toBe(true);
     expect(text.endsWith("\r\n\r\nonly body\r\n")).toBe(true);
   });
@@ -156,7 +157,9 @@ describe("who it is from and to", () => {
   });
 
   test("no recipients are no fault; the request may have them", () => {
-    expect(read("From: a@example.com\r\nTo: undisclosed-recipients:;\r\n\r\n").recipients).toEqual([]);
+    expect(read("From: a@example.com\r\nTo: undisclosed-recipients:;\r\n\r\n").recipients).toEqual(
+      [],
+    );
   });
 
   test("Sender is added where From is not the mailbox's own", async () => {
@@ -187,7 +190,7 @@ describe("refused, with the reason", () => {
     ["text alone", "hello world", /line 1 is no header field/],
     ["a continuation first", ` x\r\n${FULL}\r\n\r\n`, /line 1 continues/],
     ["a blank folded line", `X: 1\r\n \t\r\n${FULL}\r\n\r\n`, /line 2 is white space alone/],
-    ["a space before the colon", `From : a@example.com\r\n\r\n`, /white space before its colon/],
+    ["a space before the colon", "From : a@example.com\r\n\r\n", /white space before its colon/],
     ["octets that are not UTF-8", Buffer.from("X: \xe9\r\n\r\n", "latin1"), /UTF-8/],
     ["a control character", "X: a\u0007b\r\n\r\n", /control/],
     ["nothing", "", /empty/],

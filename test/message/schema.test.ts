@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseRequest } from "../../lib/message/schema.ts";
+import { requestJsonSchema } from "../../lib/message/json-schema.ts";
+import { parseRequest, requestSchema } from "../../lib/message/schema.ts";
 import { base64, request, wrongPaths } from "./support.ts";
 
 const LEAST = { to: "a@example.com" };
@@ -292,6 +293,36 @@ describe("single fields", () => {
   });
 });
 
+describe("other ways to say it", () => {
+  it("references may be the value of a References field", () => {
+    expect(request({ references: " <a@b>\t<c@d>  <e@f> " }).references).toEqual([
+      ...["<a@b>", "<c@d>", "<e@f>"],
+    ]);
+    expect(wrongPaths({ ...LEAST, references: "<a@b> c@d" })).toEqual(["references.1"]);
+    expect(reason({ ...LEAST, references: 7 }, "references")).toMatch(/list of message-ids/);
+  });
+
+  it("deliverBy returns what is late, unless it says otherwise", () => {
+    expect(request({ deliverBy: { seconds: 60 } }).deliverBy).toEqual({
+      seconds: 60,
+      mode: "return",
+    });
+  });
+
+  it("JSON Schema names the same fields, none required, and no others allowed", () => {
+    const schema = requestJsonSchema();
+    expect(Object.keys(schema.properties ?? {})).toEqual(Object.keys(requestSchema.shape));
+    expect(schema).toMatchObject({
+      additionalProperties: false,
+      properties: {
+        references: { anyOf: [{ type: "array", items: { type: "string" } }, { type: "string" }] },
+        deliverBy: { required: ["seconds"] },
+      },
+    });
+    expect(schema.required ?? []).toEqual([]);
+  });
+});
+
 describe("raw", () => {
   const raw = base64("To: a@example.com\r\n\r\nhi\r\n");
 
@@ -341,5 +372,33 @@ describe("properties", () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it("no name, subject, file name or header value that is taken holds a control", () => {
+    const odd = fc.string({
+      unit: fc.constantFrom(..."aé \t\r\n\0\u001b\u007f\u0085", "\ud800", "\r\n "),
+      maxLength: 6,
+    });
+    let taken = 0;
+    fc.assert(
+      fc.property(odd, (value) => {
+        for (const [part, control] of [
+          [{ subject: value }, /[^\P{Cc}\t]|\p{Cs}/u],
+          [{ headers: { "X-A": value } }, /[^\P{Cc}\t]|\p{Cs}/u],
+          [{ to: { name: value, address: "a@b.co" } }, /\p{Cc}|\p{Cs}/u],
+          [{ attachments: [{ filename: value, content: "" }] }, /\p{Cc}|\p{Cs}/u],
+        ] as const) {
+          const result = parseRequest({ ...LEAST, ...part });
+          if (!result.ok) continue;
+          taken += 1;
+          const { subject, headers, to, attachments } = result.request;
+          const texts = [subject, headers?.["X-A"], to?.[0]?.name, attachments?.[0]?.filename];
+          expect(texts.join("")).not.toMatch(control);
+        }
+      }),
+      { numRuns: 1000 },
+    );
+    // Else nothing was looked at.
+    expect(taken).toBeGreaterThan(100);
   });
 });

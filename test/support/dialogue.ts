@@ -7,30 +7,41 @@
  *     @ login alice secret             username and password; absent: no AUTH
  *     @ token alice ya29.x             username and OAuth token
  *     @ auth PLAIN LOGIN               the mailbox's own order
- *     @ set chunking auto              chunking, allowPlaintextAuth, nonce, advertisedHost
+ *     @ set chunking auto              chunking, allowPlaintextAuth, nonce
+ *     @ binding tls-exporter 00ff      a channel binding that the handshake gives
  *     @ message {"to": ["a@x.test"]}   one message each; from, partial, dsn …, content (text)
  *     @ expect taken refused:rcpt:550  fates of the message before it, in order
  *     @ error auth_failed auth         what ended the session, and its phase
  *     @ mechanism PLAIN                which mechanism logged in
+ *     @ note DSN                       a note of the message before it; without: it has none
+ *     @ only whole                     how to cut the octets on a socket; `pure`: no socket at all
  *     S: 220 hello
  *     C: EHLO client.test              compared octet for octet; `***` stands for anything
  *     C: [12 octets of message content]
  *     X: TLS                           the handshake
  *     X: close                         the server closes
+ *     X: reset                         the server resets the connection
  *
- * Client lines before a server line are one group: they must leave in one write.
+ * Client lines before a server line are one group: they must leave in one write. A server's line
+ * ends with CRLF; one that ends with `\x0A` has its own end, one that ends with `\z` has none.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import type { SessionPlan } from "../../lib/smtp/session.ts";
+import type { ChannelBinding } from "../../lib/smtp/step.ts";
 
 export interface DialogueLine {
   readonly from: "S" | "C" | "X";
   readonly text: string;
   readonly number: number;
+  /** What a server's line puts on the wire. */
+  readonly octets: Uint8Array;
 }
+
+/** How a dialogue may be played over a socket, where its meaning hangs on what arrives together. */
+export type Way = "pure" | "whole" | "line" | "octet";
 
 export interface Dialogue {
   readonly file: string;
@@ -42,6 +53,11 @@ export interface Dialogue {
   readonly expected: readonly (readonly string[])[];
   readonly error: { readonly code: string; readonly phase: string | undefined } | undefined;
   readonly mechanism: string | undefined;
+  /** One list of words for each message: its notes, in order, must hold them. */
+  readonly notes: readonly (readonly string[])[];
+  /** Empty: every way. */
+  readonly only: readonly Way[];
+  readonly bindings: readonly ChannelBinding[];
 }
 
 const folder = new URL("../smtp/dialogues/", import.meta.url);
@@ -57,6 +73,9 @@ export function parseDialogue(file: string, text: string): Dialogue {
   const lines: DialogueLine[] = [];
   const submissions: Submission[] = [];
   const expected: string[][] = [];
+  const notes: string[][] = [];
+  const only: Way[] = [];
+  const bindings: ChannelBinding[] = [];
   const plan: Record<string, unknown> = {
     security: "none",
     ehloName: "client.test",
@@ -78,10 +97,12 @@ export function parseDialogue(file: string, text: string): Dialogue {
     }
     const spoken = /^([SCX]): ?(.*)$/.exec(line);
     if (spoken) {
+      const said = spoken[2] as string;
       lines.push({
         from: spoken[1] as "S",
-        text: octetsOf(spoken[2] as string),
+        text: said,
         number: index + 1,
+        octets: octetsOf(said),
       });
       continue;
     }
@@ -97,7 +118,10 @@ export function parseDialogue(file: string, text: string): Dialogue {
     else if (name === "auth") plan["auth"] = words;
     else if (name === "set")
       plan[words[0] as string] = setting(words[0] as string, words[1] as string);
-    else if (name === "message") submissions.push(message(JSON.parse(rest)));
+    else if (name === "message") notes[submissions.push(message(JSON.parse(rest))) - 1] = [];
+    else if (name === "note") notes.at(-1)?.push(rest);
+    else if (name === "only") only.push(...(words as Way[]));
+    else if (name === "binding") bindings.push(binding(words));
     else if (name === "expect") expected.push(words);
     else if (name === "error") error = { code: words[0] as string, phase: words[1] };
     else if (name === "mechanism") mechanism = words[0];
@@ -115,7 +139,14 @@ export function parseDialogue(file: string, text: string): Dialogue {
     expected,
     error,
     mechanism,
+    notes,
+    only,
+    bindings,
   };
+}
+
+function binding([type, hex]: readonly string[]): ChannelBinding {
+  return { type: type as ChannelBinding["type"], data: Buffer.from(hex as string, "hex") };
 }
 
 function setting(name: string, value: string): unknown {
@@ -141,11 +172,15 @@ function message(given: Record<string, unknown>): Submission {
   };
 }
 
-/** `\xNN` for octets that a text file cannot hold; kept as Latin-1 until the wire. */
-function octetsOf(text: string): string {
-  return text.replace(/\\x([0-9A-Fa-f]{2})/g, (_, hex) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
+/** `\xNN` for octets that a text file cannot hold; the rest is UTF-8. */
+function octetsOf(text: string): Uint8Array {
+  const [line, open] = text.endsWith("\\z") ? [text.slice(0, -2), true] : [text, false];
+  const octets = Buffer.concat(
+    line
+      .split(/(\\x[0-9A-Fa-f]{2})/)
+      .map((part, index) => Buffer.from(index % 2 ? part.slice(2) : part, index % 2 ? "hex" : "utf8")),
   );
+  return open || octets.at(-1) === 10 ? octets : Buffer.concat([octets, Buffer.from("\r\n")]);
 }
 
 /** Fates as a dialogue writes them: `taken`, `refused:rcpt:550`, `lost`, `unsent:timeout` … */

@@ -1,6 +1,8 @@
 /**
  * Plays a dialogue against the conversation, without a socket: effects in, dialogue lines out. The
- * server's octets pass through the real decoder, whole, line by line or octet by octet.
+ * server's octets pass through the real decoder, whole, line by line or octet by octet. What stands
+ * before the client's next line is taken to have arrived before it speaks, as the driver would see
+ * it at the latest.
  */
 import type { Content } from "../../lib/smtp/data.ts";
 import { ContentEncoder } from "../../lib/smtp/data.ts";
@@ -35,8 +37,11 @@ export function playPure(dialogue: Dialogue, split: Split): SessionReport {
 class Player {
   readonly #dialogue: Dialogue;
   readonly #split: Split;
-  readonly #decoder = new ReplyDecoder();
+  #decoder = new ReplyDecoder();
   #position = 0;
+  #ended = false;
+  /** What the client has said and not yet sent. */
+  #group: string[] = [];
 
   constructor(dialogue: Dialogue, split: Split) {
     this.#dialogue = dialogue;
@@ -46,25 +51,70 @@ class Player {
   perform(effect: Effect): Answer {
     switch (effect.do) {
       case "write":
-        this.#client(Buffer.from(effect.line.bytes).toString("latin1").replace(/\r\n$/, ""));
+        this.#group.push(Buffer.from(effect.line.bytes).toString("latin1").replace(/\r\n$/, ""));
         return undefined;
       case "pump":
-        this.#client(`[${measure(effect.content, effect.framing)} octets of message content]`);
+        this.#group.push(`[${measure(effect.content, effect.framing)} octets of message content]`);
         return undefined;
       case "commit":
         return undefined;
       case "secure":
-        this.#expect("X", "TLS");
-        return { protocol: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384", bindings: [] };
+        return this.#secure();
       case "read":
+        this.#flush(effect.phase);
         return this.#read(effect.phase);
     }
   }
 
   finish(): void {
     const next = this.#peek();
-    if (next && next.from !== "X")
-      this.#fail(`the session ended before: ${next.from}: ${next.text}`);
+    if (this.#group.length > 0) this.#fail(`never sent: ${this.#group.join(" / ")}`);
+    if (next === undefined || hangsUp(next)) return;
+    this.#fail(`the session ended before: ${next.from}: ${next.text}`);
+  }
+
+  /** Hear all that stands before the client's next line. */
+  #hear(): void {
+    for (let next = this.#peek(); next !== undefined; next = this.#peek()) {
+      if (next.from === "S") this.#feed();
+      else if (hangsUp(next)) {
+        this.#ended = true;
+        this.#position += 1;
+      } else return;
+    }
+  }
+
+  #flush(phase: Phase): void {
+    const group = this.#group;
+    if (group.length === 0) return;
+    this.#group = [];
+    this.#hear();
+    this.#refuseUnsolicited(phase);
+    if (this.#ended) throw unsent(closed(phase));
+    for (const line of group) this.#client(line);
+  }
+
+  #refuseUnsolicited(phase: Phase): void {
+    if (!this.#decoder.pending) return;
+    const reply = this.#take(phase);
+    const at = { phase, ...(reply && { reply }) };
+    if (reply?.code === 421) throw unsent(new SmtpError("connection_lost", "421, unasked.", at));
+    throw unsent(new SmtpError("protocol_error", "A reply that answers nothing.", at));
+  }
+
+  #secure(): Answer {
+    this.#hear();
+    if (this.#decoder.pending) {
+      throw new SmtpError("protocol_error", "Data ahead of the handshake.", { phase: "tls" });
+    }
+    const next = this.#peek();
+    if (next?.from !== "X" || next.text !== "TLS") {
+      this.#fail(`expected ${next?.from}: ${next?.text}, the client began the handshake`);
+    }
+    this.#position += 1;
+    this.#decoder = new ReplyDecoder();
+    const { bindings } = this.#dialogue;
+    return { protocol: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384", bindings };
   }
 
   #read(phase: Phase) {
@@ -73,14 +123,13 @@ class Player {
       if (reply !== undefined) return reply;
       const next = this.#peek();
       if (next?.from === "C") this.#fail(`the client waits, instead of saying: ${next.text}`);
-      if (next === undefined) {
-        throw new SmtpError("connection_lost", "The dialogue is over.", { phase });
+      if (next?.from === "X" && !hangsUp(next)) this.#fail(`the client waits before ${next.text}`);
+      if (this.#ended || next === undefined || hangsUp(next)) {
+        if (next !== undefined && hangsUp(next)) this.#position += 1;
+        this.#ended = true;
+        throw closed(phase);
       }
-      this.#position += 1;
-      if (next.from === "X") {
-        throw new SmtpError("connection_lost", "The server closed the connection.", { phase });
-      }
-      this.#feed(Buffer.from(`${next.text}\r\n`, "latin1"));
+      this.#feed();
     }
   }
 
@@ -93,19 +142,16 @@ class Player {
     }
   }
 
-  #feed(octets: Uint8Array): void {
-    if (this.#split !== "octet") {
-      // Whole: every line the server says before the client's next one, in one piece.
-      let piece = octets;
-      while (this.#split === "whole" && this.#peek()?.from === "S") {
-        const more = Buffer.from(`${this.#peek()?.text}\r\n`, "latin1");
-        this.#position += 1;
-        piece = Buffer.concat([piece, more]);
-      }
-      this.#decoder.push(piece);
-      return;
-    }
-    for (const octet of octets) this.#decoder.push(Uint8Array.of(octet));
+  /** One line of the server's, or, whole, every one before the client's next, in one piece. */
+  #feed(): void {
+    const pieces: Uint8Array[] = [];
+    do {
+      pieces.push(this.#peek()?.octets as Uint8Array);
+      this.#position += 1;
+    } while (this.#split === "whole" && this.#peek()?.from === "S");
+    const octets = Buffer.concat(pieces);
+    if (this.#split !== "octet") this.#decoder.push(octets);
+    else for (const octet of octets) this.#decoder.push(Uint8Array.of(octet));
   }
 
   #client(actual: string): void {
@@ -116,14 +162,6 @@ class Player {
     this.#position += 1;
   }
 
-  #expect(from: string, text: string): void {
-    const next = this.#peek();
-    if (next?.from !== from || next.text !== text) {
-      this.#fail(`expected ${next?.from}: ${next?.text}, came ${from}: ${text}`);
-    }
-    this.#position += 1;
-  }
-
   #peek() {
     return this.#dialogue.lines[this.#position];
   }
@@ -131,6 +169,20 @@ class Player {
   #fail(what: string): never {
     throw new Error(`${this.#dialogue.file}:${this.#peek()?.number ?? "end"}: ${what}`);
   }
+}
+
+function hangsUp({ from, text }: { from: string; text: string }): boolean {
+  return from === "X" && (text === "close" || text === "reset");
+}
+
+function closed(phase: Phase): SmtpError {
+  return new SmtpError("connection_lost", "The server closed the connection.", { phase });
+}
+
+/** Nothing of the group has left: the driver says so too. */
+function unsent(error: SmtpError): SmtpError {
+  error.unsent = true;
+  return error;
 }
 
 function measure(content: Content, framing: "data" | "bdat"): number {

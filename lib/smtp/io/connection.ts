@@ -163,7 +163,7 @@ export class Connection {
 
   /** Hand octets to the socket; resolves at once unless its buffer is full. */
   async write(octets: Uint8Array, phase: Phase): Promise<void> {
-    if (this.#ended !== undefined) throw at(this.#ended, phase);
+    this.demandOpen(phase);
     const socket = this.#socket;
     if (socket.write(octets)) return;
     await within<void>(this.#limits, phase, BLOCK_TIMEOUT, ({ resolve, reject }) => {
@@ -179,6 +179,11 @@ export class Connection {
         socket.off("drain", drained);
       };
     });
+  }
+
+  /** @throws SmtpError `connection_lost` where nothing can be sent any more. */
+  demandOpen(phase: Phase): void {
+    if (this.#ended !== undefined) throw at(this.#ended, phase);
   }
 
   /** Whether the peer is gone. */

@@ -65,6 +65,10 @@ class Driver {
   #phase: Phase = "greeting";
   /** Whether part of the current group has left, so that replies to it may be there already. */
   #partSent = false;
+  /** Whether a terminator is queued, and since then nothing has left: it cannot be lost. */
+  #withheld = false;
+  /** Whether the group holds a terminator, sent or not. */
+  #terminator = false;
   /** Whether the group holds an envelope (then a login in it takes no time of its own). */
   #envelope = false;
 
@@ -124,6 +128,9 @@ class Driver {
         { phase: "content" },
       );
     }
+    // One flight may hold several terminators: after the first has left, nothing is sure.
+    if (!this.#partSent || !this.#terminator) this.#withheld = true;
+    this.#terminator = true;
     return undefined;
   }
 
@@ -187,6 +194,11 @@ class Driver {
 
   #early(reply: Reply): SmtpError {
     this.#options.transcript.server(this.#options.watch.elapsed(), reply);
+    if (reply.code < 400) {
+      return new SmtpError("protocol_error", `The server answered ${reply.code} before the content's end.`, {
+        phase: "content",
+      });
+    }
     return new SmtpError("content_refused", "The server refused the content before its end.", {
       phase: "content",
       reply,
@@ -196,11 +208,20 @@ class Driver {
   async #flush(): Promise<void> {
     if (this.#octets > 0) await this.#send();
     this.#partSent = false;
+    this.#terminator = false;
+    this.#withheld = false;
   }
 
   async #send(): Promise<void> {
-    if (!this.#partSent) await this.#refuseUnsolicited();
+    try {
+      if (!this.#partSent) await this.#refuseUnsolicited();
+      this.#connection.demandOpen(this.#phase);
+    } catch (error) {
+      if (error instanceof SmtpError && this.#withheld) error.unsent = true;
+      throw error;
+    }
     this.#partSent = true;
+    this.#withheld = false;
     const whole =
       this.#group.length === 1 ? (this.#group[0] as Uint8Array) : Buffer.concat(this.#group);
     this.#group = [];
