@@ -5,8 +5,16 @@
 import { randomUUID } from "node:crypto";
 import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
+import { ledgerKey } from "../lib/submission/identity.ts";
 import { misconfigured, submit } from "../lib/submission/submit.ts";
-import { decodeHttp, encodeResult, type HttpAnswer, type HttpRequest, problem } from "./http.ts";
+import {
+  decodeHttp,
+  encodeResult,
+  type HttpAnswer,
+  type HttpRequest,
+  json,
+  problem,
+} from "./http.ts";
 import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 
 /**
@@ -29,6 +37,22 @@ async function route(
     return request.method === "POST" ? send(request, context) : notAllowed("POST");
   }
   if (request.method !== (resend ? "POST" : "GET")) return notAllowed(resend ? "POST" : "GET");
+  const key = decoded(id);
+  if (key === undefined) return notFound("The id is not properly percent-encoded.");
+  return resend ? send(request, context, key) : look(request, key);
+}
+
+/** State and result of a message, as the ledger has them. */
+async function look(request: HttpRequest, id: string): Promise<HttpAnswer> {
+  const ledger = await wiring().ports.ledger?.();
+  if (ledger === undefined) return noLedger();
+  const found = await ledger.find(ledgerKey(request.query["mailbox"], id));
+  if (found === undefined) return notFound("There is no message with this id.");
+  const state = found.state === "claimed" || found.state === "sending" ? "sending" : found.state;
+  return json(200, { id, state, date: found.date, result: found.result ?? null });
+}
+
+function noLedger(): HttpAnswer {
   return problem({
     status: 501,
     code: "no_ledger",
@@ -37,9 +61,19 @@ async function route(
   });
 }
 
+function decoded(id: string): string | undefined {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param again the id of a message that a person wants sent once more */
 async function send(
   request: HttpRequest,
   context: InvocationContext | undefined,
+  again?: string,
 ): Promise<HttpAnswer> {
   const id = context?.awsRequestId ?? randomUUID();
   const start = cold ? Math.min(performance.now(), LONGEST_START_MS) : 0;
@@ -50,17 +84,25 @@ async function send(
   } catch {
     return malformed("", "The body is not JSON.");
   }
-  const key = request.headers["idempotency-key"];
+  const key = again ?? request.headers["idempotency-key"];
   if (key !== undefined && isRecord(input)) {
     if (input["idempotencyKey"] !== undefined && input["idempotencyKey"] !== key) {
-      return malformed("idempotencyKey", "differs from the Idempotency-Key header");
+      return malformed(
+        "idempotencyKey",
+        `differs from ${again === undefined ? "the Idempotency-Key header" : "the id in the path"}`,
+      );
     }
     input = { ...input, idempotencyKey: key };
   }
   try {
     const { ports, log } = wiring();
+    if (again !== undefined && ports.ledger === undefined) return noLedger();
     const limits = limitsOf(context, GATEWAY_MS - start);
-    const result = await submit(ports, { input, id, date: new Date() }, limits);
+    const result = await submit(
+      ports,
+      { input, id, date: new Date(), ...(again !== undefined && { again: true }) },
+      limits,
+    );
     log.submission("api", result, id);
     return encodeResult(result);
   } catch (error) {

@@ -10,6 +10,7 @@ export interface HttpRequest {
   readonly path: string;
   /** Names in lower case; repeated fields joined by a comma (RFC 9110 §5.3). */
   readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly query: Readonly<Record<string, string | undefined>>;
   readonly body: string;
 }
 
@@ -23,6 +24,7 @@ interface GatewayEvent {
   readonly body?: string | null;
   readonly isBase64Encoded?: boolean;
   readonly headers?: Readonly<Record<string, string | undefined>> | null;
+  readonly queryStringParameters?: Readonly<Record<string, string | undefined>> | null;
   readonly multiValueHeaders?: Readonly<Record<string, readonly string[] | undefined>> | null;
   /** 2.0 */
   readonly rawPath?: string;
@@ -54,6 +56,7 @@ export function decodeHttp(event: unknown): HttpRequest | undefined {
     method: method.toUpperCase(),
     path,
     headers,
+    query: gateway.queryStringParameters ?? {},
     body: gateway.isBase64Encoded ? Buffer.from(body, "base64").toString("utf8") : body,
   };
 }
@@ -121,6 +124,7 @@ function statusOf(result: Result, code: string): readonly [number, string] {
     case "uncertain":
       return [504, "The message was handed over, and no answer came"];
     case "deferred":
+      if (code === "in_progress") return [409, "The same message is being sent now"];
       return result.retryable
         ? [503, "The message was not taken; try again later"]
         : [502, "The message was not taken; a person must act first"];

@@ -2,10 +2,12 @@
  * The composition root: the only place where adapters are made, once for each instance. Nothing is
  * read before the first use, so that a bad environment is an answer and not a crash at start.
  */
+import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { secretsManager } from "../lib/aws/secrets-manager.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
+import { Ledger } from "../lib/submission/ledger.ts";
 import { Mailboxes } from "../lib/submission/mailboxes.ts";
 import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
 import { createTokenSource } from "../lib/submission/token.ts";
@@ -43,12 +45,27 @@ function assemble(): Wiring | ConfigError {
         tokens: createTokenSource(),
         ehloName: ownName(),
         composer: () => import("../lib/message/composer.ts"),
+        ...(config.ledgerTable !== undefined && { ledger: once(() => ledger(config.ledgerTable)) }),
       },
     };
   } catch (error) {
     if (error instanceof ConfigError) return error;
     throw error;
   }
+}
+
+async function ledger(table = ""): Promise<Ledger> {
+  const { dynamoLedger } = await import("../lib/aws/dynamodb.ts");
+  return new Ledger({ store: dynamoLedger(table), now: Date.now, token: randomUUID });
+}
+
+/** Clients are made when first needed, and once: their code is not loaded for what does not use it. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** What is kept back for the result, the log and the ledger, in milliseconds. */

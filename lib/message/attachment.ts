@@ -58,7 +58,8 @@ export interface Part {
 /** Encoded at a time: whole lines, and small enough that many sessions fit an instance. */
 const PIECE = 57 * 4096;
 
-const OCTETS = "application/octet-stream";
+/** The type of what is only octets (RFC 2046 §4.5.1). */
+export const OCTETS = "application/octet-stream";
 
 /**
  * The part that an attachment of the request becomes.

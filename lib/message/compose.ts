@@ -9,7 +9,7 @@ import { createHash, randomBytes } from "node:crypto";
 import MailComposer from "nodemailer/lib/mail-composer";
 import { type Content, canonicalise } from "../smtp/data.ts";
 import type { Mailbox } from "./address.ts";
-import { inlinePart, type Part, partOf, type ResolveAttachment } from "./attachment.ts";
+import { inlinePart, OCTETS, type Part, partOf, type ResolveAttachment } from "./attachment.ts";
 import { headerBlock } from "./fields.ts";
 import { composeRaw, parseRaw } from "./raw.ts";
 import type { MailRequest } from "./schema.ts";
@@ -79,11 +79,16 @@ interface Alternative {
   readonly contentTransferEncoding?: string;
 }
 
-/** Least faithful first (RFC 2046 §5.1.4): text, html, calendar. There is always one. */
+/**
+ * Least faithful first (RFC 2046 §5.1.4): text, html, calendar. There is always one. An empty text
+ * or html beside another says nothing, and a reader who prefers it would see a blank message: it
+ * counts as not given.
+ */
 async function alternatives(request: MailRequest, options: ComposeOptions): Promise<Alternative[]> {
-  const { html, calendar } = request;
+  const { calendar } = request;
+  const html = request.html || undefined;
   const text =
-    request.text ??
+    (request.text || undefined) ??
     (html === undefined ? undefined : await options.htmlToText?.(html)) ??
     (html === undefined && calendar === undefined ? "" : undefined);
   const found: Alternative[] = [];
@@ -127,7 +132,9 @@ async function render(
   const nonce = randomBytes(NONCE);
   const composer = new MailComposer({
     alternatives: texts.map((text) => ({ ...text })),
-    attachments: parts.map((part, index) => attachmentOf(part, mark(nonce, index), texts)),
+    attachments: parts.map((part, index) =>
+      attachmentOf(part, index + 1, mark(nonce, index), texts),
+    ),
     // "=_" cannot occur in base64 or quoted-printable (RFC 2045 §6.7); what stands in the message
     // as it is has a part in the hash, so it cannot hold a boundary that depends on it.
     boundaryPrefix: "=_",
@@ -165,11 +172,19 @@ function cut(body: Buffer, nonce: Buffer, parts: readonly Part[]): Piece[] {
   return pieces;
 }
 
-function attachmentOf(part: Part, placeholder: Buffer, texts: readonly Alternative[]) {
+function attachmentOf(
+  part: Part,
+  number: number,
+  placeholder: Buffer,
+  texts: readonly Alternative[],
+) {
   const html = texts.some(({ contentType }) => contentType.startsWith("text/html"));
   const inline = part.contentId !== undefined && html;
+  // Without a name or a type to make one from, MailComposer's own would end in an asterisk.
+  const octets = (part.contentType ?? OCTETS) === OCTETS;
+  const filename = part.filename ?? (octets ? `attachment-${number}.bin` : undefined);
   return {
-    ...(part.filename === undefined ? {} : { filename: part.filename }),
+    ...(filename === undefined ? {} : { filename }),
     ...(part.contentType === undefined ? {} : { contentType: part.contentType }),
     ...(part.contentId === undefined ? {} : { cid: part.contentId }),
     contentDisposition: inline ? "inline" : "attachment",

@@ -9,9 +9,18 @@ import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { classify } from "./classify.ts";
 import { type DeliveryPorts, deliver, type Resting } from "./deliver.ts";
-import { messageIdFor } from "./identity.ts";
+import { bodyHash, ledgerKey, messageIdFor } from "./identity.ts";
+import type { Ledger, LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
-import { type ErrorResult, type Issue, type Result, type ServerResult, unsent } from "./outcome.ts";
+import {
+  type ErrorResult,
+  type Issue,
+  overall,
+  type RecipientResult,
+  type Result,
+  type ServerResult,
+  unsent,
+} from "./outcome.ts";
 import { checkPolicy, type PolicyViolation } from "./policy.ts";
 import type { SendOptions, Sent } from "./ports.ts";
 import { TokenError } from "./token.ts";
@@ -25,6 +34,8 @@ export interface Order {
   readonly date: Date;
   /** Made by a program, not on a person's behalf (RFC 3834 §5). */
   readonly autoSubmitted?: boolean;
+  /** A person decided: what is uncertain or rejected is sent once more. */
+  readonly again?: boolean;
 }
 
 /** What limits a submission in time. */
@@ -42,6 +53,8 @@ export interface SubmitPorts extends DeliveryPorts {
     readonly attachmentBuckets: readonly string[];
     readonly transcript: "full" | "off";
   };
+  /** Absent: nothing is known across invocations, and nothing is promised about them. */
+  readonly ledger?: () => Promise<Ledger>;
   /** Loaded lazily: the composer is large, and the secret is on its way meanwhile. */
   readonly composer: () => Promise<Composer>;
 }
@@ -55,7 +68,17 @@ interface Ready {
   readonly secretId: string;
   readonly mailbox: Mailbox;
   readonly messageId: string;
+  readonly envelope: NonNullable<Result["envelope"]>;
   readonly submission: Submission;
+  readonly claim: Held | undefined;
+}
+
+/** The ledger's claim on a message, for as long as this invocation works on it. */
+interface Held {
+  readonly ledger: Ledger;
+  record: LedgerRecord;
+  /** Recipients that an earlier send settled. */
+  readonly before: readonly RecipientResult[];
 }
 
 /** Submit one message. */
@@ -70,7 +93,7 @@ export async function submitAll(
   orders: readonly Order[],
   limits: Limits,
 ): Promise<readonly Result[]> {
-  const prepared = await Promise.all(orders.map((order) => prepare(ports, order)));
+  const prepared = await Promise.all(orders.map((order) => prepare(ports, order, limits)));
   const results = prepared.map((entry) => ("outcome" in entry ? entry : undefined));
   const groups = new Map<string, number[]>();
   for (const [index, entry] of prepared.entries()) {
@@ -91,8 +114,8 @@ export async function submitAll(
   return results as readonly Result[];
 }
 
-/** Everything before the socket: shape, mailbox, message, policy. */
-async function prepare(ports: SubmitPorts, order: Order): Promise<Ready | Result> {
+/** Everything before the socket: shape, claim, mailbox, message, policy. */
+async function prepare(ports: SubmitPorts, order: Order, limits: Limits): Promise<Ready | Result> {
   const parsed = parseRequest(order.input);
   if (!parsed.ok) return malformed(order.id, parsed.issues);
   const { request } = parsed;
@@ -100,21 +123,76 @@ async function prepare(ports: SubmitPorts, order: Order): Promise<Ready | Result
   const loading = ports.composer();
   // Awaited below; a failure to load it is told there.
   loading.catch(() => {});
+  let claim: Held | undefined;
   try {
     const secretId = secretOf(ports.config, request);
+    const claimed = await claimFor(ports, { order, id, request }, limits);
+    if (claimed !== undefined && "outcome" in claimed) return claimed;
+    claim = claimed;
     const mailbox = await ports.mailboxes.load(secretId);
-    return await assemble(ports, { order, id, request, secretId, mailbox }, await loading);
+    const known = { order, id, request, secretId, mailbox, claim };
+    const ready = await assemble(ports, known, await loading);
+    if ("outcome" in ready) await record(claim, ready);
+    return ready;
   } catch (error) {
-    return unsent(id, "deferred", explainPreparation(error), { retryable: retryable(error) });
+    const result = unsent(id, "deferred", explainPreparation(error), {
+      retryable: retryable(error),
+    });
+    await record(claim, result);
+    return result;
+  }
+}
+
+/** The claim on a message, or the result that makes one unnecessary. */
+async function claimFor(
+  ports: SubmitPorts,
+  { order, id, request }: Pick<Ready, "order" | "id" | "request">,
+  limits: Limits,
+): Promise<Held | Result | undefined> {
+  const ledger = await ports.ledger?.();
+  if (ledger === undefined) return undefined;
+  const asked = { key: ledgerKey(request.mailbox, id), hash: bodyHash(request), date: order.date };
+  const claim = await ledger.claim(asked, limits.timeLeft() + LEASE_MARGIN_MS, order.again);
+  switch (claim.is) {
+    case "held":
+      return { ledger, record: claim.record, before: claim.before };
+    case "settled":
+      return claim.result;
+    case "busy":
+      return unsent(id, "deferred", BUSY, { retryable: true });
+    case "conflict":
+      return unsent(id, "rejected", CONFLICT);
+  }
+}
+
+/** An invocation may outlive the time it was given, by what Lambda takes to end it. */
+const LEASE_MARGIN_MS = 60_000;
+
+const BUSY: ErrorResult = {
+  code: "in_progress",
+  phase: "ledger",
+  message: "Another invocation is sending the message with this key.",
+};
+const CONFLICT: ErrorResult = {
+  code: "key_reused",
+  phase: "ledger",
+  message: "This key was used with another body. A changed message needs a key of its own.",
+};
+
+async function record(claim: Held | undefined, result: Result): Promise<void> {
+  try {
+    await claim?.ledger.settle(claim.record, result);
+  } catch {
+    // The result stands. What the ledger keeps is at worst "sending", which counts as uncertain.
   }
 }
 
 async function assemble(
   ports: SubmitPorts,
-  known: Pick<Ready, "order" | "id" | "request" | "secretId" | "mailbox">,
+  known: Pick<Ready, "order" | "id" | "request" | "secretId" | "mailbox" | "claim">,
   composer: Composer,
 ): Promise<Ready | Result> {
-  const { order, id, request, secretId, mailbox } = known;
+  const { order, id, request, secretId, mailbox, claim } = known;
   const parsedRaw = request.raw === undefined ? undefined : composer.parseRaw(request.raw);
   if (parsedRaw?.ok === false) {
     return malformed(
@@ -154,7 +232,7 @@ async function assemble(
   const composed = await composer.compose(request, {
     from: own,
     ...(mailbox.from && { sender: mailbox.from }),
-    date: order.date,
+    date: claim ? new Date(claim.record.date) : order.date,
     messageId: messageIdFor(secretId, id, envelope.from),
     ...(order.autoSubmitted && { autoSubmitted: true }),
   });
@@ -163,7 +241,7 @@ async function assemble(
   const { dsn, requireTls, priority, deliverBy, holdFor } = request;
   const submission: Submission = {
     from: envelope.from,
-    recipients: addressed.to,
+    recipients: addressed.to.filter((to) => !claim?.before.some(({ address }) => address === to)),
     content: composed.content,
     partial: request.partial,
     smtputf8: envelope.smtputf8,
@@ -173,7 +251,7 @@ async function assemble(
     ...(deliverBy && { deliverBy }),
     ...(holdFor && { holdFor }),
   };
-  return { order, id, request, secretId, mailbox, messageId: composed.messageId, submission };
+  return { ...known, messageId: composed.messageId, envelope: addressed, submission };
 }
 
 /** One session for messages of one mailbox. */
@@ -182,45 +260,75 @@ async function send(
   group: readonly Ready[],
   limits: Limits,
 ): Promise<readonly Result[]> {
+  const results = await converse(ports, group, limits);
+  await Promise.all(group.map(({ claim }, index) => record(claim, results[index] as Result)));
+  return results;
+}
+
+async function converse(
+  ports: SubmitPorts,
+  group: readonly Ready[],
+  limits: Limits,
+): Promise<readonly Result[]> {
   const [{ secretId, mailbox }] = group as [Ready];
-  const options = (): SendOptions => ({ timeLeft: limits.timeLeft(), signal: limits.signal });
+  const options = (): SendOptions => ({
+    timeLeft: limits.timeLeft(),
+    signal: limits.signal,
+    commit: (message) => commit(group[message]),
+  });
   const submissions = group.map(({ submission }) => submission);
+  const failed = (ready: Ready, error: ErrorResult, again: boolean) =>
+    merged(ready, unsent(ready.id, "deferred", error, { ...knownOf(ready), retryable: again }));
   try {
     const { sent } = await deliver(ports, secretId, mailbox, submissions, options);
     if ("resting" in sent) {
       const error = explainResting(sent);
-      return group.map((ready) => unsent(ready.id, "deferred", error, knownOf(ready)));
+      return group.map((ready) => failed(ready, error, false));
     }
-    return group.map((ready, index) => settle(ports, ready, sent, index));
+    return group.map((ready, index) => merged(ready, settle(ports, ready, sent, index)));
   } catch (error) {
     // Nothing was sent: what a session does is told in its report, never thrown.
     const explained = explainPreparation(error);
-    const known = { retryable: retryable(error) };
-    return group.map((ready) =>
-      unsent(ready.id, "deferred", explained, { ...known, ...knownOf(ready) }),
-    );
+    return group.map((ready) => failed(ready, explained, retryable(error)));
   }
+}
+
+/** The send becomes durable here; only then may the terminator be written. */
+async function commit(ready: Ready | undefined): Promise<void> {
+  const claim = ready?.claim;
+  if (ready === undefined || claim === undefined) return;
+  const provisional = unsent(ready.id, "deferred", BUSY, { ...knownOf(ready), retryable: true });
+  // A message in several transactions commits before each; once is enough.
+  if (claim.record.state === "sending") return;
+  claim.record = await claim.ledger.sending(claim.record, merged(ready, provisional));
+}
+
+/** Recipients that an earlier send settled keep their outcome; the message's follows from all. */
+function merged(ready: Ready, result: Result): Result {
+  const before = ready.claim?.before ?? [];
+  if (before.length === 0) return result;
+  const known = new Map([...before, ...result.recipients].map((entry) => [entry.address, entry]));
+  const recipients = ready.envelope.to.flatMap((address) => known.get(address) ?? []);
+  return {
+    ...result,
+    outcome: overall(recipients.map(({ outcome }) => outcome)),
+    envelope: ready.envelope,
+    recipients,
+  };
 }
 
 function settle(ports: SubmitPorts, ready: Ready, sent: Sent, index: number): Result {
   const message = sent.report.messages[index] ?? { recipients: [], notes: [] };
-  const {
-    outcome,
-    retryable: again,
-    reply,
-    queueId,
-    recipients,
-    error,
-  } = classify(message, sent.scrub);
+  const { retryable: again, error, ...verdict } = classify(message, sent.scrub);
   return {
     id: ready.id,
-    outcome,
+    outcome: verdict.outcome,
     retryable: again,
-    reply,
-    ...(queueId !== undefined && { queueId }),
+    reply: verdict.reply,
+    ...(verdict.queueId !== undefined && { queueId: verdict.queueId }),
     messageId: ready.messageId,
     envelope: { from: ready.submission.from, to: ready.submission.recipients },
-    recipients,
+    recipients: verdict.recipients,
     server: serverOf(sent),
     timing: sent.timing,
     transcript: ports.config.transcript === "full" ? sent.transcript : [],

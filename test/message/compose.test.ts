@@ -277,6 +277,32 @@ describe("structure", () => {
     expect((await wire({ text: "a  \nb\n" })).text).toMatch(/a =20\r\n/);
   });
 
+  test("an empty html or text beside another is not given at all", async () => {
+    const blank = await wire({ text: "seen", html: "" });
+    expect(blank.text).not.toContain("multipart");
+    expect((await parse(blank.octets)).text?.trim()).toBe("seen");
+    const { text } = await wire({ text: "", html: "<p>x</p>" });
+    expect(text).not.toContain("text/plain");
+    const htmlToText = () => "made";
+    const made = await wire({ text: "", html: "<p>x</p>" }, { htmlToText });
+    expect((await parse(made.octets)).text?.trim()).toBe("made");
+  });
+
+  test("an attachment without name or type gets a name that any disk takes", async () => {
+    const { octets } = await wire({
+      attachments: [
+        { content: "AAAA" },
+        { content: "AAAA", contentType: "application/octet-stream" },
+        { content: "AAAA", contentType: "image/png" },
+      ],
+    });
+    expect((await parse(octets)).attachments.map(({ filename }) => filename)).toEqual([
+      "attachment-1.bin",
+      "attachment-2.bin",
+      "attachment-3.png",
+    ]);
+  });
+
   test("an empty message has a body", async () => {
     const { octets, text } = await wire({ text: "" });
     expect(text.endsWith("\r\n\r\n")).toBe(true);

@@ -1,17 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { dialogues, fates } from "../support/dialogue.ts";
+import { dialogues, expectReport } from "../support/dialogue.ts";
 import { playPure, type Split } from "../support/player.ts";
 
 const splits: readonly Split[] = ["whole", "line", "octet"];
+const files = dialogues().map((dialogue) => [dialogue.file, dialogue] as const);
 
-describe.each(dialogues().map((dialogue) => [dialogue.file, dialogue] as const))("%s", (_, dialogue) => {
+describe.each(files)("%s", (_, dialogue) => {
   it.each(splits)(`${dialogue.title} (server heard by %s)`, (split) => {
-    const report = playPure(dialogue, split);
-    expect(fates(report)).toEqual(dialogue.expected);
-    expect({ code: report.error?.code, phase: report.error?.phase }).toEqual({
-      code: dialogue.error?.code,
-      phase: dialogue.error?.phase,
-    });
-    if (dialogue.mechanism) expect(report.mechanism).toBe(dialogue.mechanism);
+    expectReport(playPure(dialogue, split), dialogue);
   });
 });

@@ -26,6 +26,7 @@
  * ends with CRLF; one that ends with `\x0A` has its own end, one that ends with `\z` has none.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { expect } from "vitest";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
@@ -178,7 +179,9 @@ function octetsOf(text: string): Uint8Array {
   const octets = Buffer.concat(
     line
       .split(/(\\x[0-9A-Fa-f]{2})/)
-      .map((part, index) => Buffer.from(index % 2 ? part.slice(2) : part, index % 2 ? "hex" : "utf8")),
+      .map((part, index) =>
+        Buffer.from(index % 2 ? part.slice(2) : part, index % 2 ? "hex" : "utf8"),
+      ),
   );
   return open || octets.at(-1) === 10 ? octets : Buffer.concat([octets, Buffer.from("\r\n")]);
 }
@@ -206,4 +209,20 @@ export function matches(expected: string, actual: string): boolean {
   if (!expected.includes("***")) return expected === actual;
   const [before = "", after = ""] = expected.split("***");
   return actual.startsWith(before) && actual.endsWith(after) && actual.length > before.length;
+}
+
+/** What every way of playing a dialogue must come to. */
+export function expectReport(report: SessionReport, dialogue: Dialogue): void {
+  const { error, mechanism, messages } = report;
+  expect(fates(report)).toEqual(dialogue.expected);
+  expect([error?.code, error?.phase]).toEqual([dialogue.error?.code, dialogue.error?.phase]);
+  expect(mechanism).toBe(dialogue.mechanism);
+  expect(messages.map(({ notes }) => notes.length)).toEqual(
+    dialogue.notes.map((words) => words.length),
+  );
+  for (const [index, words] of dialogue.notes.entries()) {
+    for (const [at, word] of words.entries()) {
+      expect(messages[index]?.notes[at]).toContain(word);
+    }
+  }
 }

@@ -135,9 +135,13 @@ export class Connection {
   }
 
   /** What lies in the buffer unasked: `undefined` if nothing, else the reply, if it is whole. */
-  unsolicited(): Reply | "partial" | undefined {
+  unsolicited(phase: Phase): Reply | "partial" | undefined {
     if (!this.#decoder.pending) return undefined;
-    return this.#decoder.take() ?? "partial";
+    try {
+      return this.#decoder.take() ?? "partial";
+    } catch (error) {
+      throw error instanceof SmtpError ? at(error, phase) : error;
+    }
   }
 
   /** The next reply. @throws SmtpError `protocol_error`, `connection_lost`, `timeout`, `aborted`. */

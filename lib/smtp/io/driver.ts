@@ -182,12 +182,12 @@ class Driver {
    * verdict counts, and the rest need not be sent.
    */
   async #drain(framing: "data" | "bdat"): Promise<void> {
-    const found = this.#partSent && framing === "data" ? this.#connection.unsolicited() : undefined;
+    const found = this.#partSent && framing === "data" ? this.#connection.unsolicited(this.#phase) : undefined;
     if (found !== undefined && found !== "partial") throw this.#early(found);
     try {
       await this.#send();
     } catch (error) {
-      const last = framing === "data" ? this.#connection.unsolicited() : undefined;
+      const last = framing === "data" ? this.#connection.unsolicited(this.#phase) : undefined;
       throw last === undefined || last === "partial" ? error : this.#early(last);
     }
   }
@@ -235,7 +235,7 @@ class Driver {
    * answers nothing. Only 421 may come unasked (RFC 5321 §3.8).
    */
   async #refuseUnsolicited(): Promise<void> {
-    const found = this.#connection.unsolicited();
+    const found = this.#connection.unsolicited(this.#phase);
     if (found === undefined) return;
     if (found !== "partial") {
       this.#options.transcript.server(this.#options.watch.elapsed(), found);

@@ -1,0 +1,313 @@
+/**
+ * What the documents say is held against the code: paths, variables, fields, codes, statuses and
+ * examples. Whoever adds or removes one of them is told here which document to mend.
+ */
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { loadConfig } from "../../lib/config.ts";
+import { requestJsonSchema } from "../../lib/message/json-schema.ts";
+import { parseRequest } from "../../lib/message/schema.ts";
+import { knownMechanisms } from "../../lib/sasl/select.ts";
+import { PHASE_TIMEOUTS } from "../../lib/smtp/io/deadline.ts";
+import { parseMailboxSecret } from "../../lib/submission/mailbox.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const DOCUMENTS = ["README.md", "CHANGELOG.md", "lib/DECISIONS.md", "lib/smtp/README.md"];
+
+const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
+const readme = read("README.md");
+
+const sorted = (words: Iterable<string>): readonly string[] => [...new Set(words)].sort();
+
+function matches(text: string, pattern: RegExp): readonly string[] {
+  return [...text.matchAll(pattern)].map((found) => found[1] as string);
+}
+
+/** A document without its code blocks. */
+function prose(text: string): string {
+  return text.replace(/^[ \t]*```[\s\S]*?^[ \t]*```$/gm, "");
+}
+
+/** From a heading to the next one of its own rank or a higher one. */
+function section(heading: string): string {
+  const rank = heading.split(" ")[0] as string;
+  const start = readme.indexOf(`\n${heading}\n`);
+  expect(start, `README.md has the heading "${heading}"`).toBeGreaterThan(-1);
+  const rest = readme.slice(start + 1 + heading.length);
+  const end = rest.search(new RegExp(`\n#{1,${rank.length}} `));
+  return end === -1 ? rest : rest.slice(0, end);
+}
+
+/** The cells of a section's tables, heads and rules left out. */
+function rows(heading: string): readonly (readonly string[])[] {
+  return section(heading)
+    .split("\n")
+    .filter((line) => line.startsWith("| ") && !line.startsWith("|---"))
+    .map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim()))
+    .map((cells) => cells.slice(1, -1));
+}
+
+/** The words in backticks of a table's first cells. */
+function named(heading: string): readonly string[] {
+  return rows(heading).flatMap(([first = ""]) => matches(first, /`([^`]+)`/g));
+}
+
+/** Fenced examples, by what stands behind "json". */
+function examples(kind: string): readonly string[] {
+  return [...readme.matchAll(/^[ \t]*```json *(\w*)\n([\s\S]*?)^[ \t]*```$/gm)]
+    .filter(([, found]) => found === kind)
+    .map(([, , body]) => body as string);
+}
+
+/** The keys of an object that a source file writes down, one a line, indented by `indent`. */
+function keys(source: string, opening: string, indent: number): readonly string[] {
+  const start = source.indexOf(opening);
+  expect(start, `the source has ${opening}`).toBeGreaterThan(-1);
+  const body = source.slice(start + opening.length);
+  const end = body.search(new RegExp(`^ {${indent - 2}}\\}`, "m"));
+  return matches(body.slice(0, end), new RegExp(`^ {${indent}}(\\w+): `, "gm"));
+}
+
+describe.each(DOCUMENTS)("%s", (file) => {
+  const text = prose(read(file));
+
+  const words = matches(text, /`([^`\n]+)`/g);
+  const rooms = /^(?:lib|functions|infra|test|\.ci)\//;
+  const rooted = words.filter((word) => rooms.test(word) && !/[\s<>]/.test(word));
+  const links = matches(text, /\]\(([^)#\s]+)(?:#[^)]*)?\)/g).filter((link) => !/^\w+:/.test(link));
+  // In lib/smtp/README.md a bare file name is one of its own folder, or a dialogue.
+  const bare = file === "lib/smtp/README.md" ? words.filter((w) => !rooms.test(w)) : [];
+  const paths = sorted([
+    ...rooted,
+    ...links.map((link) => normalize(join(dirname(file), link))),
+    ...bare.filter((w) => /^[\w./-]+\.ts$/.test(w)).map((w) => normalize(join("lib/smtp", w))),
+    ...bare.filter((w) => /^[\w*-]+\.smtp$/.test(w)).map((w) => `test/smtp/dialogues/${w}`),
+  ]);
+
+  if (paths.length > 0) {
+    test.each(paths)("names %s, which exists", (path) => {
+      const there = path.includes("*")
+        ? globSync(path, { cwd: ROOT }).length > 0
+        : existsSync(join(ROOT, path));
+      expect(there).toBe(true);
+    });
+  }
+
+  test("its links within a page lead somewhere", () => {
+    const anchors = matches(read(file), /^#+ (.+)$/gm).map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-"),
+    );
+    const wanted = matches(text, /\]\(#([^)]+)\)/g);
+    expect(wanted.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+  });
+
+  test("its npm scripts exist", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const wanted = matches(read(file), /\bnpm run (?:--\S+ )*([\w:-]+)/g);
+    expect(wanted.filter((name) => scripts[name] === undefined)).toEqual([]);
+  });
+});
+
+describe("environment", () => {
+  const config = read("lib/config.ts");
+  const variables = keys(config, "const Environment = z.object({", 2);
+
+  test("README names every variable, and no other", () => {
+    expect(sorted(named("## Environment"))).toEqual(sorted(variables));
+  });
+
+  test("defaults are as stated", () => {
+    const stated = new Map(rows("## Environment").map(([name, value]) => [name, value]));
+    const { cacheSeconds, transcript, logLevel } = loadConfig({});
+    expect(stated.get("`MAILBOX_CACHE_SECONDS`")).toBe(String(cacheSeconds));
+    expect(stated.get("`TRANSCRIPT`")).toBe(`\`${transcript}\``);
+    expect(stated.get("`LOG_LEVEL`")).toBe(`\`${logLevel}\``);
+  });
+
+  test("what README calls not used yet is not used", () => {
+    const sources = globSync(["lib/**/*.ts", "functions/**/*.ts"], { cwd: ROOT })
+      .filter((file) => file !== join("lib", "config.ts"))
+      .map(read)
+      .join("\n");
+    const unused = rows("## Environment").filter((cells) => cells[2]?.startsWith("**not used yet**"));
+    const read_ = unused
+      .map(([name = ""]) => name.replaceAll("`", ""))
+      .filter((name) => {
+        const property = new RegExp(`(\\w+): env\\.${name}\\b`).exec(config)?.[1] ?? name;
+        return new RegExp(`config\\.${property}\\b`).test(sources);
+      });
+    expect(read_).toEqual([]);
+  });
+});
+
+describe("mailbox secret", () => {
+  const source = read("lib/submission/mailbox.ts");
+  const fields = keys(source, ".strictObject({", 4);
+  const tolerated = matches(source, /^ {4}(\w+): tolerated,/gm);
+  const table = new Map(rows("## The mailbox secret").map((cells) => [cells[0], cells]));
+  const minimal = { host: "smtp.example.com" };
+
+  test("README names every field, and no other", () => {
+    const wanted = fields.filter((field) => !tolerated.includes(field));
+    expect(sorted(named("## The mailbox secret"))).toEqual(sorted(wanted));
+  });
+
+  test("README names what rotation adds", () => {
+    for (const field of tolerated) expect(section("## The mailbox secret")).toContain(`\`${field}\``);
+  });
+
+  test.each([
+    ["oauth2", "const OAuth2 = z.strictObject({"],
+    ["tls", "const Tls = z.strictObject({"],
+  ])("README names the fields of %s, and no other", (name, opening) => {
+    const type = table.get(`\`${name}\``)?.[1] ?? "";
+    const listed = (/\{([^}]+)\}/.exec(type)?.[1] ?? "").split(",").map((word) => word.trim());
+    expect(sorted(listed)).toEqual(sorted(keys(source, opening, 2)));
+  });
+
+  test("README names the fields of dkim", () => {
+    const inside = /const Dkim = z\.strictObject\(\{([^}]+)\}\)/.exec(source)?.[1] ?? "";
+    const type = table.get("`dkim`")?.[1] ?? "";
+    expect(sorted(matches(type, /(\w+)(?=[,}])/g))).toEqual(sorted(matches(inside, /(\w+): /g)));
+  });
+
+  test("defaults are as stated", () => {
+    const mailbox = parseMailboxSecret(JSON.stringify(minimal));
+    const stated = (name: string) => table.get(`\`${name}\``)?.[2] ?? "";
+    expect(stated("maxRecipients")).toBe(String(mailbox.maxRecipients));
+    expect(stated("maxMessageBytes").split(" ")[0]).toBe(String(mailbox.maxMessageBytes));
+    expect(stated("chunking")).toBe(`\`${mailbox.chunking}\``);
+    expect(stated("allowPlaintextAuth")).toBe(`\`${mailbox.allowPlaintextAuth}\``);
+  });
+
+  test.each([
+    [{}, 587, "starttls"],
+    [{ port: 465 }, 465, "implicit"],
+    [{ port: 2587 }, 2587, "starttls"],
+    [{ security: "implicit" }, 465, "implicit"],
+    [{ security: "starttls" }, 587, "starttls"],
+    [{ security: "none" }, 25, "none"],
+  ])("port and security of %j are %i and %s", (given, port, security) => {
+    const { endpoints } = parseMailboxSecret(JSON.stringify({ ...minimal, ...given }));
+    expect(endpoints).toEqual([{ host: minimal.host, port, security }]);
+  });
+});
+
+describe("request", () => {
+  test("README names every field, and no other", () => {
+    const { properties = {} } = requestJsonSchema() as { properties?: object };
+    expect(sorted(named("## The request").filter((word) => word in properties))).toEqual(
+      sorted(Object.keys(properties)),
+    );
+    const fields = rows("## The request").flatMap(([first = ""]) => matches(first, /`([^`]+)`/g));
+    expect(fields.filter((field) => !(field in properties))).toEqual([]);
+  });
+});
+
+describe("error codes", () => {
+  const union = (file: string, opening: string): readonly string[] => {
+    const source = read(file);
+    const start = source.indexOf(opening);
+    expect(start, `${file} has ${opening}`).toBeGreaterThan(-1);
+    const end = source.indexOf(";", start);
+    return matches(source.slice(start, end), /"([a-z_]+)"/g);
+  };
+  /** Written as they are: `code: "…"`. What the schema library calls so is none of ours. */
+  const literal = globSync(["lib/submission/*.ts", "functions/*.ts"], { cwd: ROOT })
+    .flatMap((file) => matches(read(file), /\bcode: "([a-z_]+)"/g))
+    // `explain` has a case for what is accepted, which no result shows.
+    .filter((code) => code !== "custom" && code !== "accepted");
+  const codes = sorted([
+    ...union("lib/smtp/error.ts", "export type SmtpErrorCode ="),
+    ...union("lib/submission/mailbox.ts", "readonly code: "),
+    ...union("lib/submission/policy.ts", "readonly code:"),
+    ...literal,
+  ]);
+
+  test("README has every code, and no other", () => {
+    expect(sorted(named("### Error codes"))).toEqual(codes);
+  });
+
+  test("each has a cause and a remedy", () => {
+    const poor = rows("### Error codes").filter((cells) => cells.length !== 3 || cells.includes(""));
+    expect(poor).toEqual([]);
+  });
+
+  test("README names the reasons for which there is no token", () => {
+    const source = read("lib/submission/token.ts");
+    const reasons = matches(source, /new TokenError\(\s*"([a-z_]+)"/g);
+    expect(reasons.length).toBeGreaterThan(3);
+    for (const reason of reasons) expect(section("### Error codes")).toContain(`\`${reason}\``);
+  });
+});
+
+describe("HTTP", () => {
+  test("README has every status, and no other", () => {
+    const sources = globSync("functions/{http,api}.ts", { cwd: ROOT }).map(read).join("\n");
+    const used = matches(sources, /\b([2-5]\d\d)\b(?= ?[,:])/g);
+    const stated = rows("## HTTP").flatMap(([first = ""]) => first.match(/\b[2-5]\d\d\b/g) ?? []);
+    expect(sorted(stated)).toEqual(sorted(used));
+  });
+
+  test("README has every route of the template, and no other", () => {
+    const routes = [...read("serverless.yml").matchAll(/method: (\w+), path: "?([^",]+)"?/g)].map(
+      ([, method, path]) => `${method} ${path}`,
+    );
+    const stated = named("## HTTP").filter((word) => word.includes("/"));
+    expect(sorted(stated)).toEqual(sorted(routes));
+  });
+});
+
+describe("examples", () => {
+  const all = [...readme.matchAll(/^[ \t]*```json/gm)].length;
+  const mailboxes = examples("mailbox");
+  const requests = examples("request");
+
+  test("each is of a known kind", () => {
+    expect(mailboxes.length + requests.length + examples("").length).toBe(all);
+  });
+
+  test.each(examples(""))("is JSON: %.40s", (body) => {
+    expect(() => JSON.parse(body)).not.toThrow();
+  });
+
+  test.each(mailboxes)("is a mailbox: %.60s", (body) => {
+    expect(() => parseMailboxSecret(body)).not.toThrow();
+  });
+
+  test.each([...requests, read("infra/local/events/invoke.json")])("is a request: %.60s", (body) => {
+    const parsed = parseRequest(JSON.parse(body));
+    expect(parsed.ok ? [] : parsed.issues).toEqual([]);
+  });
+});
+
+test("README has every mechanism, strongest first", () => {
+  const text = section("## Mechanisms").split("Without TLS")[0] ?? "";
+  const listed = text.match(/\b[A-Z][A-Z0-9]+(?:-[A-Z0-9]+)*\b/g) ?? [];
+  expect(listed.filter((word) => knownMechanisms.includes(word))).toEqual([...knownMechanisms]);
+});
+
+test("README has the deadlines", () => {
+  const text = section("## Limits and deadlines");
+  const { connect, tls, quit } = PHASE_TIMEOUTS;
+  expect(text).toContain(`connect ${connect / 1000} s, TLS ${tls / 1000} s`);
+  expect(text).toContain(`QUIT ${quit} ms`);
+});
+
+test("every RFC that a dialogue cites is in lib/smtp/README.md", () => {
+  const table = read("lib/smtp/README.md");
+  const missing = globSync("test/smtp/dialogues/*.smtp", { cwd: ROOT }).flatMap((file) => {
+    const [title = ""] = read(file).split("\n");
+    const cited = title.match(/RFC \d+|draft-[a-z-]+/g) ?? [];
+    const numbers = cited.map((name) => name.replace("RFC ", ""));
+    return numbers
+      .filter((name) => !new RegExp(`\\b${name}\\b`).test(table))
+      .map((name) => `${name}: ${file}`);
+  });
+  expect(missing).toEqual([]);
+});

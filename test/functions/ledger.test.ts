@@ -1,0 +1,201 @@
+/** What is promised across invocations, on the built bundle with the ledger in a real table. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Secrets, startSecrets } from "../../infra/local/secrets.ts";
+import { type Dynamo, startDynamo } from "../support/dynamo.ts";
+import { type Answer, type FakeSmtp, startFakeSmtp } from "../support/fake-smtp.ts";
+import { type LambdaFunction, startFunction } from "../support/lambda.ts";
+
+const MESSAGE = { to: "a@example.com", subject: "once", text: "hello" };
+
+let dynamo: Dynamo;
+let secrets: Secrets;
+let smtp: FakeSmtp;
+let invoke: LambdaFunction;
+let api: LambdaFunction;
+let content: Answer;
+let rcpt: (line: string) => Answer;
+
+beforeAll(async () => {
+  dynamo = await startDynamo();
+  smtp = await startFakeSmtp({ on: { content: () => content, RCPT: (line) => rcpt(line) } });
+  secrets = await startSecrets({
+    box: JSON.stringify({
+      host: "127.0.0.1",
+      port: smtp.port,
+      security: "none",
+      from: "shop@example.com",
+    }),
+  });
+  const environment = {
+    MAILBOX_SECRET_ID: "box",
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+    AWS_ENDPOINT_URL_DYNAMODB: dynamo.url,
+    LEDGER_TABLE: dynamo.table,
+  };
+  [invoke, api] = await Promise.all([
+    startFunction("invoke", environment),
+    startFunction("api", environment),
+  ]);
+});
+beforeEach(() => {
+  content = "250 2.0.0 Ok: queued as Q1";
+  rcpt = () => "250 ok";
+  smtp.seen.length = 0;
+});
+afterAll(async () => {
+  await Promise.all([invoke.stop(), api.stop()]);
+  await Promise.all([smtp.close(), secrets.close(), dynamo.close()]);
+});
+
+const sent = () => smtp.seen.filter((line) => line === "content").length;
+const written = (start: string) => smtp.seen.filter((line) => line.startsWith(start));
+let count = 0;
+const key = () => {
+  count += 1;
+  return `key-${count}`;
+};
+
+function http(method: string, path: string, body?: unknown, query?: Record<string, string>) {
+  return api.invoke({
+    version: "2.0",
+    rawPath: path,
+    headers: {},
+    requestContext: { http: { method } },
+    ...(query && { queryStringParameters: query }),
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+}
+
+describe("the same key", () => {
+  it("and the same body: the first result, and nothing is sent", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    const first = await invoke.invoke(request);
+    const second = await invoke.invoke(Object.fromEntries(Object.entries(request).reverse()));
+    expect(second).toEqual(first);
+    expect(sent()).toBe(1);
+  });
+
+  it("and another body: 422, and nothing is sent", async () => {
+    const idempotencyKey = key();
+    await invoke.invoke({ ...MESSAGE, idempotencyKey });
+    const answer = await http("POST", "/messages", { ...MESSAGE, text: "other", idempotencyKey });
+    expect(answer.statusCode).toBe(422);
+    expect(JSON.parse(answer.body).code).toBe("key_reused");
+    expect(sent()).toBe(1);
+  });
+
+  it("at the same time: one sends, the other is told 409", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    const answers = await Promise.all([
+      http("POST", "/messages", request),
+      http("POST", "/messages", request),
+    ]);
+    expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([200, 409]);
+    expect(sent()).toBe(1);
+  });
+
+  it("in another mailbox is another message", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    await invoke.invoke(request);
+    const other = await invoke.invoke({ ...request, mailbox: "billing" });
+    expect(other.error.code).toBe("mailbox_unknown");
+  });
+});
+
+describe("what is deferred", () => {
+  it("may be sent again, with the same Message-ID and Date", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    content = "451 4.3.0 later";
+    const first = await invoke.invoke(request);
+    content = "250 ok";
+    const second = await invoke.invoke(request);
+    expect([first.outcome, second.outcome]).toEqual(["deferred", "accepted"]);
+    expect(second.messageId).toBe(first.messageId);
+  });
+
+  it("is sent again to the deferred recipients only", async () => {
+    const to = ["a@example.com", "slow@example.com", "bad@example.com"];
+    const request = { ...MESSAGE, to, idempotencyKey: key() };
+    rcpt = (line) =>
+      line.includes("slow") ? "450 4.2.0 later" : line.includes("bad") ? "550 5.1.1 no" : "250 ok";
+    const first = await invoke.invoke(request);
+    expect(first).toMatchObject({ outcome: "partial", retryable: true });
+    smtp.seen.length = 0;
+    rcpt = () => "250 ok";
+    const second = await invoke.invoke(request);
+    expect(written("RCPT")).toEqual(["RCPT TO:<slow@example.com>"]);
+    expect(second.outcome).toBe("partial");
+    expect(second.recipients.map(({ outcome }: { outcome: string }) => outcome)).toEqual([
+      "accepted",
+      "accepted",
+      "rejected",
+    ]);
+    smtp.seen.length = 0;
+    expect((await invoke.invoke(request)).recipients).toEqual(second.recipients);
+    expect(smtp.seen).toEqual([]);
+  });
+});
+
+describe("what is uncertain", () => {
+  it("is never sent again by itself, but by a person", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    content = "close";
+    expect((await invoke.invoke(request)).outcome).toBe("uncertain");
+    content = "250 ok";
+    expect((await invoke.invoke(request)).outcome).toBe("uncertain");
+    expect(sent()).toBe(1);
+    const path = `/messages/${request.idempotencyKey}`;
+    const changed = await http("POST", `${path}/resend`, { ...MESSAGE, subject: "other" });
+    expect(changed.statusCode).toBe(422);
+    const again = await http("POST", `${path}/resend`, MESSAGE);
+    expect(again.statusCode).toBe(200);
+    expect(sent()).toBe(2);
+    await http("POST", `${path}/resend`, MESSAGE);
+    expect(sent()).toBe(2);
+  });
+
+  it("an invocation that dies after the terminator leaves the message uncertain", async () => {
+    content = "hang";
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    const dying = await startFunction("invoke", {
+      MAILBOX_SECRET_ID: "box",
+      AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+      AWS_ENDPOINT_URL_DYNAMODB: dynamo.url,
+      LEDGER_TABLE: dynamo.table,
+    });
+    dying.invoke(request).catch(() => {});
+    while (sent() === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await dying.stop();
+    content = "250 ok";
+    const during = await http("POST", "/messages", request);
+    expect(during.statusCode).toBe(409);
+    expect(sent()).toBe(1);
+    const state = await http("GET", `/messages/${request.idempotencyKey}`);
+    expect(JSON.parse(state.body).state).toBe("sending");
+  });
+});
+
+describe("GET /messages/{id}", () => {
+  it("tells state and result", async () => {
+    const request = { ...MESSAGE, idempotencyKey: `${key()}/with space` };
+    await invoke.invoke(request);
+    const answer = await http("GET", `/messages/${encodeURIComponent(request.idempotencyKey)}`);
+    expect(answer.statusCode).toBe(200);
+    expect(JSON.parse(answer.body)).toMatchObject({
+      id: request.idempotencyKey,
+      state: "settled",
+      result: { outcome: "accepted", queueId: "Q1" },
+    });
+  });
+
+  it("404 for an id nobody used", async () => {
+    expect((await http("GET", "/messages/never")).statusCode).toBe(404);
+  });
+});
+
+it("the ledger holds no credentials and no content", async () => {
+  const request = { ...MESSAGE, text: "very private words", idempotencyKey: key() };
+  await invoke.invoke(request);
+  const answer = await http("GET", `/messages/${request.idempotencyKey}`);
+  expect(answer.body).not.toContain("very private words");
+});
