@@ -5,8 +5,9 @@
 import { randomUUID } from "node:crypto";
 import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
+import { misconfigured } from "../lib/submission/explain.ts";
 import { ledgerKey } from "../lib/submission/identity.ts";
-import { misconfigured, submit } from "../lib/submission/submit.ts";
+import { submit } from "../lib/submission/submit.ts";
 import {
   decodeHttp,
   encodeResult,

@@ -4,8 +4,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { ConfigError } from "../lib/config.ts";
+import { misconfigured } from "../lib/submission/explain.ts";
 import type { Result } from "../lib/submission/outcome.ts";
-import { misconfigured, submit } from "../lib/submission/submit.ts";
+import { submit } from "../lib/submission/submit.ts";
 import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 
 export async function handler(event: unknown, context?: InvocationContext): Promise<Result> {

@@ -45,6 +45,8 @@ function assemble(): Wiring | ConfigError {
         tokens: createTokenSource(),
         ehloName: ownName(),
         composer: () => import("../lib/message/composer.ts"),
+        attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
+        signer: async () => (await import("../lib/message/dkim.ts")).signContent,
         ...(config.ledgerTable !== undefined && { ledger: once(() => ledger(config.ledgerTable)) }),
       },
     };

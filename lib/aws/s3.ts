@@ -109,7 +109,7 @@ function nameOf({ bucket, key, versionId }: S3Reference): string {
   return `s3://${bucket}/${key}${version}`;
 }
 
-/** RFC-less, but S3's own: such an object answers HEAD and refuses GET. */
+/** Such an object answers HEAD and refuses GET, which would be noticed in mid-session only. */
 function archived({ StorageClass, ArchiveStatus, Restore }: HeadObjectCommandOutput): boolean {
   const away =
     StorageClass === "GLACIER" || StorageClass === "DEEP_ARCHIVE" || ArchiveStatus !== undefined;

@@ -201,7 +201,8 @@ function signedFields(header: Buffer): SignedFields {
       canonical += relaxed(line);
     }
   }
-  if (!names.includes("From")) throw new DkimError("the message", "has no From field to sign (§5.4)");
+  if (!names.includes("From"))
+    throw new DkimError("the message", "has no From field to sign (§5.4)");
   // Named once more than it occurs: a second From that somebody adds breaks the signature (§8.15).
   names.push("From");
   return { names, canonical };

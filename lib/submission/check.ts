@@ -3,10 +3,11 @@ import * as z from "zod/mini";
 import type { Entry } from "../smtp/transcript.ts";
 import { explainError } from "./classify.ts";
 import { deliver } from "./deliver.ts";
+import { explainPreparation, explainResting, serverOf } from "./explain.ts";
 import type { ErrorResult, ServerResult } from "./outcome.ts";
 import type { Timing } from "./ports.ts";
+import { secretOf } from "./prepare.ts";
 import type { Limits, SubmitPorts } from "./submit.ts";
-import { explainPreparation, explainResting, secretOf, serverOf } from "./submit.ts";
 
 export interface CheckResult {
   /** Whether a message could be sent now: connected, secured as required, logged in if it must. */

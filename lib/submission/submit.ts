@@ -3,27 +3,16 @@
  * ports only. A submission never rejects for what a caller, a secret, a server or the network does:
  * the result tells.
  */
-import { ConfigError } from "../config.ts";
-import { envelopeOf } from "../message/envelope.ts";
-import { type MailRequest, parseRequest } from "../message/schema.ts";
-import type { Submission } from "../smtp/envelope.ts";
+import type { ResolveAttachment } from "../message/attachment.ts";
+import type { DkimKey } from "../message/dkim.ts";
+import type { Content } from "../smtp/data.ts";
 import { classify } from "./classify.ts";
-import { type DeliveryPorts, deliver, type Resting } from "./deliver.ts";
-import { bodyHash, ledgerKey, messageIdFor } from "./identity.ts";
-import type { Ledger, LedgerRecord } from "./ledger.ts";
-import { type Mailbox, MailboxError } from "./mailbox.ts";
-import {
-  type ErrorResult,
-  type Issue,
-  overall,
-  type RecipientResult,
-  type Result,
-  type ServerResult,
-  unsent,
-} from "./outcome.ts";
-import { checkPolicy, type PolicyViolation } from "./policy.ts";
+import { type DeliveryPorts, deliver } from "./deliver.ts";
+import { explainPreparation, explainResting, retryable, serverOf } from "./explain.ts";
+import type { Ledger } from "./ledger.ts";
+import { type ErrorResult, overall, type Result, unsent } from "./outcome.ts";
 import type { SendOptions, Sent } from "./ports.ts";
-import { TokenError } from "./token.ts";
+import { BUSY, prepare, type Ready, record } from "./prepare.ts";
 
 /** One request on its way in. */
 export interface Order {
@@ -57,29 +46,15 @@ export interface SubmitPorts extends DeliveryPorts {
   readonly ledger?: () => Promise<Ledger>;
   /** Loaded lazily: the composer is large, and the secret is on its way meanwhile. */
   readonly composer: () => Promise<Composer>;
+  /** What only some messages need. */
+  readonly attachments: () => Promise<ResolveAttachment>;
+  readonly signer: () => Promise<Signer>;
+  readonly plainText?: () => Promise<(html: string) => Promise<string>>;
 }
 
-type Composer = Pick<typeof import("../message/composer.ts"), "compose" | "parseRaw">;
+export type Signer = (content: Content, keys: readonly DkimKey[]) => Promise<Content>;
 
-interface Ready {
-  readonly order: Order;
-  readonly id: string;
-  readonly request: MailRequest;
-  readonly secretId: string;
-  readonly mailbox: Mailbox;
-  readonly messageId: string;
-  readonly envelope: NonNullable<Result["envelope"]>;
-  readonly submission: Submission;
-  readonly claim: Held | undefined;
-}
-
-/** The ledger's claim on a message, for as long as this invocation works on it. */
-interface Held {
-  readonly ledger: Ledger;
-  record: LedgerRecord;
-  /** Recipients that an earlier send settled. */
-  readonly before: readonly RecipientResult[];
-}
+export type Composer = Pick<typeof import("../message/composer.ts"), "compose" | "parseRaw">;
 
 /** Submit one message. */
 export async function submit(ports: SubmitPorts, order: Order, limits: Limits): Promise<Result> {
@@ -112,146 +87,6 @@ export async function submitAll(
     }),
   );
   return results as readonly Result[];
-}
-
-/** Everything before the socket: shape, claim, mailbox, message, policy. */
-async function prepare(ports: SubmitPorts, order: Order, limits: Limits): Promise<Ready | Result> {
-  const parsed = parseRequest(order.input);
-  if (!parsed.ok) return malformed(order.id, parsed.issues);
-  const { request } = parsed;
-  const id = request.idempotencyKey ?? order.id;
-  const loading = ports.composer();
-  // Awaited below; a failure to load it is told there.
-  loading.catch(() => {});
-  let claim: Held | undefined;
-  try {
-    const secretId = secretOf(ports.config, request);
-    const claimed = await claimFor(ports, { order, id, request }, limits);
-    if (claimed !== undefined && "outcome" in claimed) return claimed;
-    claim = claimed;
-    const mailbox = await ports.mailboxes.load(secretId);
-    const known = { order, id, request, secretId, mailbox, claim };
-    const ready = await assemble(ports, known, await loading);
-    if ("outcome" in ready) await record(claim, ready);
-    return ready;
-  } catch (error) {
-    const result = unsent(id, "deferred", explainPreparation(error), {
-      retryable: retryable(error),
-    });
-    await record(claim, result);
-    return result;
-  }
-}
-
-/** The claim on a message, or the result that makes one unnecessary. */
-async function claimFor(
-  ports: SubmitPorts,
-  { order, id, request }: Pick<Ready, "order" | "id" | "request">,
-  limits: Limits,
-): Promise<Held | Result | undefined> {
-  const ledger = await ports.ledger?.();
-  if (ledger === undefined) return undefined;
-  const asked = { key: ledgerKey(request.mailbox, id), hash: bodyHash(request), date: order.date };
-  const claim = await ledger.claim(asked, limits.timeLeft() + LEASE_MARGIN_MS, order.again);
-  switch (claim.is) {
-    case "held":
-      return { ledger, record: claim.record, before: claim.before };
-    case "settled":
-      return claim.result;
-    case "busy":
-      return unsent(id, "deferred", BUSY, { retryable: true });
-    case "conflict":
-      return unsent(id, "rejected", CONFLICT);
-  }
-}
-
-/** An invocation may outlive the time it was given, by what Lambda takes to end it. */
-const LEASE_MARGIN_MS = 60_000;
-
-const BUSY: ErrorResult = {
-  code: "in_progress",
-  phase: "ledger",
-  message: "Another invocation is sending the message with this key.",
-};
-const CONFLICT: ErrorResult = {
-  code: "key_reused",
-  phase: "ledger",
-  message: "This key was used with another body. A changed message needs a key of its own.",
-};
-
-async function record(claim: Held | undefined, result: Result): Promise<void> {
-  try {
-    await claim?.ledger.settle(claim.record, result);
-  } catch {
-    // The result stands. What the ledger keeps is at worst "sending", which counts as uncertain.
-  }
-}
-
-async function assemble(
-  ports: SubmitPorts,
-  known: Pick<Ready, "order" | "id" | "request" | "secretId" | "mailbox" | "claim">,
-  composer: Composer,
-): Promise<Ready | Result> {
-  const { order, id, request, secretId, mailbox, claim } = known;
-  const parsedRaw = request.raw === undefined ? undefined : composer.parseRaw(request.raw);
-  if (parsedRaw?.ok === false) {
-    return malformed(
-      id,
-      parsedRaw.reasons.map((message) => ({ path: "raw", message })),
-    );
-  }
-  const raw = parsedRaw?.value;
-  if (raw && !raw.recipients.ok && !named(request)) {
-    return malformed(id, [{ path: "raw", message: raw.recipients.reason }]);
-  }
-  const own = mailbox.from ?? request.from ?? raw?.from[0];
-  if (own === undefined) {
-    const message = 'no sender: give "from", or set "from" in the mailbox\'s secret';
-    return malformed(id, [{ path: "from", message }]);
-  }
-  const envelope = envelopeOf(request, own, raw);
-  if (envelope.recipients.length === 0) {
-    const message = "there is no recipient, neither in to, cc and bcc nor in the message's header";
-    return malformed(id, [{ path: "to", message }]);
-  }
-  const addressed = {
-    from: envelope.from,
-    to: envelope.recipients.map(({ address }) => address),
-  };
-  const proposal = {
-    envelopeFrom: envelope.from,
-    authors: raw ? [...raw.from, ...raw.sender] : [request.from ?? own],
-    authorsPath: raw && raw.from.length > 0 ? "raw" : "from",
-    recipients: envelope.recipients,
-    buckets: (request.attachments ?? []).flatMap(({ s3 }, index) =>
-      s3 ? [{ bucket: s3.bucket, path: `attachments.${index}.s3.bucket` }] : [],
-    ),
-  };
-  const refused = checkPolicy(proposal, mailbox, ports.config);
-  if (refused.length > 0) return forbidden(id, refused, addressed);
-  const composed = await composer.compose(request, {
-    from: own,
-    ...(mailbox.from && { sender: mailbox.from }),
-    date: claim ? new Date(claim.record.date) : order.date,
-    messageId: messageIdFor(secretId, id, envelope.from),
-    ...(order.autoSubmitted && { autoSubmitted: true }),
-  });
-  const tooLarge = checkPolicy({ ...proposal, size: composed.content.size }, mailbox, ports.config);
-  if (tooLarge.length > 0) return forbidden(id, tooLarge, addressed);
-  const { dsn, requireTls, priority, deliverBy, holdFor } = request;
-  const submission: Submission = {
-    from: envelope.from,
-    recipients: addressed.to.filter((to) => !claim?.before.some(({ address }) => address === to)),
-    content: composed.content,
-    partial: request.partial,
-    smtputf8: envelope.smtputf8,
-    ...(dsn && { dsn }),
-    ...(requireTls && { requireTls }),
-    ...(priority !== undefined && { priority }),
-    ...(deliverBy && { deliverBy }),
-    ...(holdFor && { holdFor }),
-  };
-  return { ...known, messageId: composed.messageId, envelope: addressed, submission };
 }
 
 /** One session for messages of one mailbox. */
@@ -337,104 +172,6 @@ function settle(ports: SubmitPorts, ready: Ready, sent: Sent, index: number): Re
   };
 }
 
-/** Null where no server answered. */
-export function serverOf(sent: Sent): ServerResult {
-  return {
-    host: sent.endpoint.host,
-    port: sent.endpoint.port,
-    tls: sent.tls ? { protocol: sent.tls.protocol, cipher: sent.tls.cipher } : null,
-    auth: sent.report.mechanism ?? null,
-    extensions: [...(sent.report.capabilities?.keywords.keys() ?? [])],
-  };
-}
-
-/** The secret that a request's mailbox stands for. @throws MailboxError */
-export function secretOf(
-  config: SubmitPorts["config"],
-  request: { readonly mailbox?: string | undefined },
-): string {
-  if (request.mailbox !== undefined) {
-    if (config.secretPrefix !== undefined) return `${config.secretPrefix}${request.mailbox}`;
-    throw new MailboxError(
-      "mailbox_unknown",
-      "This deployment has no named mailboxes: MAILBOX_SECRET_PREFIX is not set.",
-    );
-  }
-  if (config.secretId !== undefined) return config.secretId;
-  throw new ConfigError([
-    { path: "MAILBOX_SECRET_ID", message: 'is not set, and the request names no "mailbox"' },
-  ]);
-}
-
-function named({ to, cc, bcc }: MailRequest): boolean {
-  return [to, cc, bcc].some((list) => list !== undefined && list.length > 0);
-}
-
 function knownOf({ submission, messageId }: Ready) {
   return { envelope: { from: submission.from, to: submission.recipients }, messageId };
-}
-
-function malformed(id: string, issues: readonly Issue[]): Result {
-  const count = issues.length === 1 ? "" : ` (and ${issues.length - 1} more)`;
-  const [first] = issues;
-  const what = first ? `${first.path === "" ? "the request" : first.path} ${first.message}` : "";
-  return unsent(id, "rejected", {
-    code: "invalid_request",
-    phase: "request",
-    message: `The request is malformed: ${what}${count}.`,
-    issues,
-  });
-}
-
-function forbidden(
-  id: string,
-  violations: readonly PolicyViolation[],
-  envelope: NonNullable<Result["envelope"]>,
-): Result {
-  const [first] = violations as readonly [PolicyViolation];
-  return unsent(
-    id,
-    "rejected",
-    { code: first.code, phase: "policy", message: `${first.message}.`, issues: violations },
-    { envelope },
-  );
-}
-
-/** A bad environment, as every way in tells it. */
-export function misconfigured(id: string, error: ConfigError): Result {
-  return unsent(id, "deferred", explainPreparation(error));
-}
-
-export function explainResting({ resting }: Resting): ErrorResult {
-  return {
-    code: "auth_failed",
-    phase: "auth",
-    message: `These credentials were refused and are not tried again for now, lest the account be locked. ${resting}`,
-  };
-}
-
-/** Why there is no session. Errors of unknown make are not quoted: they may hold anything. */
-export function explainPreparation(error: unknown): ErrorResult {
-  if (error instanceof ConfigError) {
-    return {
-      code: "config_invalid",
-      phase: "config",
-      message: error.message,
-      issues: error.issues,
-    };
-  }
-  if (error instanceof MailboxError) {
-    return { code: error.code, phase: "mailbox", message: error.message };
-  }
-  if (error instanceof TokenError) {
-    const message = `No access token: ${error.message} (${error.code})`;
-    return { code: "token_failed", phase: "auth", message };
-  }
-  const name = error instanceof Error ? error.name : typeof error;
-  return { code: "internal_error", phase: "request", message: `Unexpected error (${name}).` };
-}
-
-function retryable(error: unknown): boolean {
-  if (error instanceof MailboxError || error instanceof TokenError) return error.retryable;
-  return !(error instanceof ConfigError);
 }

@@ -236,11 +236,10 @@ describe.skipIf(!mtaAvailable("postfix"))("the built handler and Postfix", () =>
       const own = text.slice(text.search(/^From: /m));
       expect(own).not.toContain(bob.username);
       expect(own).not.toContain("secret@");
-      // Lines of 78 as RFC 5322 §2.1.1 asks, where something could be folded; 998 in any case.
+      // RFC 5322 §2.1.1.
       expect(Math.max(...own.split("\n").map((line) => line.length))).toBeLessThanOrEqual(998);
-      expect(own).toMatch(/^[\x09\x0a\x20-\x7e]*$/);
+      expect(own).toMatch(/^[\t\n -~]*$/);
     }
-    expect(addressOf(email.from)).toEqual({ name: "示例商店", address: alice.username });
   });
 
   it("an unknown recipient beside a known one: partial, each with its own reply", async () => {
@@ -326,11 +325,13 @@ describe.skipIf(!mtaAvailable("postfix"))("the built handler and Postfix", () =>
     },
   );
 
-  it("a rotated password costs one more AUTH, and the message is taken", async () => {
+  it("a password rotated behind a warm instance costs one more AUTH", async () => {
     const mailbox = functions.mailbox(mailboxOf(mta, "implicit", { password: "the old one" }));
     const message = { mailbox, to: CAROL, text: "x" };
     const said = await logged(async () => {
-      expect((await functions.invoke(message)).error.code).toBe("auth_failed");
+      // The warm instance has read the secret, and not yet used it.
+      const forbidden = await functions.invoke({ ...message, from: "boss@example.test" });
+      expect(forbidden).toMatchObject({ outcome: "rejected", error: { phase: "policy" } });
       functions.rotate(mailbox, mailboxOf(mta, "implicit"));
       const result = await functions.invoke(message);
       expect(result).toMatchObject({ outcome: "accepted" });

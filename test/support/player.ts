@@ -11,7 +11,7 @@ import { ReplyDecoder } from "../../lib/smtp/reply.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import { session } from "../../lib/smtp/session.ts";
 import type { Answer, Effect, Phase } from "../../lib/smtp/step.ts";
-import { type Dialogue, matches } from "./dialogue.ts";
+import { type Dialogue, type DialogueLine, matches } from "./dialogue.ts";
 
 export type Split = "whole" | "line" | "octet";
 
@@ -67,9 +67,11 @@ class Player {
   }
 
   finish(): void {
-    const next = this.#peek();
     if (this.#group.length > 0) this.#fail(`never sent: ${this.#group.join(" / ")}`);
-    if (next === undefined || hangsUp(next)) return;
+    // A client that hung up need not have heard the server out.
+    while (this.#peek()?.from === "S" || hangsUp(this.#peek())) this.#position += 1;
+    const next = this.#peek();
+    if (next === undefined) return;
     this.#fail(`the session ended before: ${next.from}: ${next.text}`);
   }
 
@@ -125,7 +127,7 @@ class Player {
       if (next?.from === "C") this.#fail(`the client waits, instead of saying: ${next.text}`);
       if (next?.from === "X" && !hangsUp(next)) this.#fail(`the client waits before ${next.text}`);
       if (this.#ended || next === undefined || hangsUp(next)) {
-        if (next !== undefined && hangsUp(next)) this.#position += 1;
+        if (hangsUp(next)) this.#position += 1;
         this.#ended = true;
         throw closed(phase);
       }
@@ -171,8 +173,8 @@ class Player {
   }
 }
 
-function hangsUp({ from, text }: { from: string; text: string }): boolean {
-  return from === "X" && (text === "close" || text === "reset");
+function hangsUp(line: DialogueLine | undefined): boolean {
+  return line?.from === "X" && (line.text === "close" || line.text === "reset");
 }
 
 function closed(phase: Phase): SmtpError {

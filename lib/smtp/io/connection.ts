@@ -3,13 +3,15 @@
  * verified, whatever the environment says (`NODE_TLS_REJECT_UNAUTHORIZED`), and nothing outlives
  * {@link Connection.close}.
  */
-import { isIP, type LookupFunction, Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from "node:tls";
 import { SmtpError } from "../error.ts";
 import { type Reply, ReplyDecoder } from "../reply.ts";
 import type { Channel, Phase } from "../step.ts";
 import { bindingsOf } from "./binding.ts";
-import { BLOCK_TIMEOUT, type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
+import { BLOCK_TIMEOUT, demandTime, type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
+import { AddressBook, dial, type Endpoint } from "./dns.ts";
+import type { Tunnel } from "./proxy.ts";
 
 export interface TlsSettings {
   readonly ca?: string | undefined;
@@ -19,13 +21,10 @@ export interface TlsSettings {
   readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined;
 }
 
-export interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Replies held and not asked for, beyond which a server is flooding. */
-const MAX_UNREAD = 4096;
+/** Octets of replies held and not asked for, beyond which a server is flooding. */
+const MAX_UNREAD = 1024 * 1024;
+/** How long a farewell may take to leave before the socket is cut, in milliseconds. */
+const LINGER = 250;
 
 export class Connection {
   #socket: Socket | TLSSocket;
@@ -34,6 +33,10 @@ export class Connection {
   #decoder = new ReplyDecoder();
   #ended: SmtpError | undefined;
   #wake: (() => void) | undefined;
+  /** Octets received since the decoder was last empty. */
+  #unread = 0;
+  /** Whether a reply has been read since the connection, or its TLS, was established. */
+  #heard = false;
   /** Set once TLS is up. */
   tls:
     | { readonly protocol: string; readonly cipher: string; readonly resumed: boolean }
@@ -52,14 +55,12 @@ export class Connection {
   static async open(
     endpoint: Endpoint,
     limits: Limits,
-    options: {
-      lookup?: LookupFunction | undefined;
-      tunnel?: (() => Promise<Socket>) | undefined;
-    } = {},
+    addresses: AddressBook = new AddressBook(),
+    tunnel?: Tunnel,
   ): Promise<Connection> {
-    const socket = options.tunnel
-      ? await tunnelled(options.tunnel, limits)
-      : await dial(endpoint, limits, options.lookup);
+    const socket = tunnel
+      ? await dialThrough(tunnel, limits, addresses)
+      : await dial(endpoint, limits, addresses);
     socket.setNoDelay(true);
     return new Connection(socket, endpoint, limits);
   }
@@ -72,6 +73,7 @@ export class Connection {
    */
   async secure(settings: TlsSettings, session?: TlsSessions): Promise<Channel> {
     if (this.#decoder.pending) {
+      if (!this.#heard) throw tlsFailed("plain text came instead", this.#endpoint, true);
       throw new SmtpError("protocol_error", "The server sent data ahead of the TLS handshake.", {
         phase: "tls",
       });
@@ -98,19 +100,23 @@ export class Connection {
       PHASE_TIMEOUTS.tls,
       ({ resolve, reject }) => {
         let socket: TLSSocket;
-        const failed = (error: Error) => reject(tlsError(error, this.#endpoint));
+        const failed = (error: Error) =>
+          reject(tlsError(error, this.#endpoint, Boolean(socket.authorizationError)));
         const closed = () =>
           reject(
             new SmtpError("tls_failed", "The server closed the connection in the TLS handshake.", {
               phase: "tls",
             }),
           );
-        const done = () => resolve(socket);
+        const done = () => {
+          // At once: a server may send its tickets along with the handshake's last flight.
+          session?.keep(socket);
+          resolve(socket);
+        };
         try {
           socket = tlsConnect(options);
         } catch (error) {
-          // A certificate or key in the mailbox that is no PEM.
-          failed(error as Error);
+          reject(unusable(error as Error));
           return () => {};
         }
         this.#socket = socket;
@@ -125,8 +131,8 @@ export class Connection {
         };
       },
     );
-    session?.keep(secured);
     this.#decoder = new ReplyDecoder();
+    this.#heard = false;
     this.#listen();
     const protocol = secured.getProtocol() ?? "unknown";
     const cipher = secured.getCipher().standardName;
@@ -185,9 +191,10 @@ export class Connection {
     });
   }
 
-  /** @throws SmtpError `connection_lost` where nothing can be sent any more. */
+  /** @throws SmtpError `connection_lost`, `timeout`, `aborted`: nothing can or may be sent any more. */
   demandOpen(phase: Phase): void {
     if (this.#ended !== undefined) throw at(this.#ended, phase);
+    demandTime(this.#limits, phase);
   }
 
   /** Whether the peer is gone. */
@@ -195,17 +202,33 @@ export class Connection {
     return this.#ended !== undefined;
   }
 
-  /** Release everything. `clean` sends what is queued and a close_notify first. */
+  /** Release everything. `clean` sends a close_notify first (RFC 8446 §6.1). */
   close(clean: boolean): void {
     this.#silence();
-    if (clean) this.#socket.destroySoon();
-    else this.#socket.destroy();
+    const socket = this.#socket;
+    // What has not left by now waits for a server that does not read: it never may.
+    if (!clean || socket.writableLength > 0) {
+      socket.destroy();
+      return;
+    }
+    const timer = setTimeout(() => socket.destroy(), LINGER);
+    socket.once("close", () => clearTimeout(timer));
+    socket.destroySoon();
+  }
+
+  /** Resolves once the closed socket is gone, so that nothing of it outlives the send. */
+  released(): Promise<void> {
+    const socket = this.#socket;
+    if (socket.closed) return Promise.resolve();
+    return new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
   #take(phase: Phase): Reply | undefined {
     try {
       const reply = this.#decoder.take();
       if (reply !== undefined) {
+        this.#heard = true;
+        if (this.#decoder.ready === 0) this.#unread = 0;
         if (this.#decoder.ready === 0 && this.#socket.isPaused()) this.#socket.resume();
         return reply;
       }
@@ -237,8 +260,9 @@ export class Connection {
 
   readonly #onData = (chunk: Uint8Array): void => {
     this.#decoder.push(chunk);
+    this.#unread = this.#decoder.ready === 0 ? 0 : this.#unread + chunk.length;
     // Nobody asked for that much; stop reading and let TCP push back.
-    if (this.#decoder.ready > MAX_UNREAD) this.#socket.pause();
+    if (this.#unread > MAX_UNREAD) this.#socket.pause();
     this.#wake?.();
   };
 
@@ -249,7 +273,12 @@ export class Connection {
 
   readonly #onError = (error: Error): void => {
     const code = (error as NodeJS.ErrnoException).code ?? error.name;
-    this.#ended ??= new SmtpError("connection_lost", `The connection was lost (${code}).`);
+    // In TLS 1.3 the server judges the client's certificate after the handshake (RFC 8446 §4.4.2.4),
+    // and says so with an alert where its greeting, or its answer to EHLO, would have been.
+    this.#ended ??=
+      CLIENT_CERTIFICATE.test(code) && !this.#heard
+        ? clientCertificateRefused(code, this.#endpoint)
+        : new SmtpError("connection_lost", `The connection was lost (${code}).`);
     this.#wake?.();
   };
 }
@@ -260,92 +289,89 @@ export interface TlsSessions {
   keep(socket: TLSSocket): void;
 }
 
-function dial(
-  endpoint: Endpoint,
+async function dialThrough(
+  tunnel: Tunnel,
   limits: Limits,
-  lookup: LookupFunction | undefined,
+  addresses: AddressBook,
 ): Promise<Socket> {
-  return within<Socket>(limits, "connect", PHASE_TIMEOUTS.connect, ({ resolve, reject }) => {
-    const socket = new Socket();
-    const failed = (error: Error) => reject(connectError(error, endpoint));
-    const done = () => {
-      connected = true;
-      resolve(socket);
-    };
-    let connected = false;
-    socket.once("error", failed);
-    socket.once("connect", done);
-    socket.connect({
-      host: endpoint.host,
-      port: endpoint.port,
-      // RFC 8305: the other address family gets its turn while the first is still silent.
-      autoSelectFamily: true,
-      ...(lookup && { lookup }),
-    });
-    return () => {
-      socket.off("error", failed);
-      socket.off("connect", done);
-      if (!connected) {
-        socket.on("error", ignore);
-        socket.destroy();
-      }
-    };
-  });
-}
-
-async function tunnelled(tunnel: () => Promise<Socket>, limits: Limits): Promise<Socket> {
-  return within<Socket>(limits, "connect", PHASE_TIMEOUTS.connect, ({ resolve, reject }) => {
-    let over = false;
-    tunnel().then(
-      (socket) => {
-        if (over) socket.destroy();
-        else resolve(socket);
-      },
-      (error: Error) =>
-        reject(
-          new SmtpError("connect_failed", `The proxy did not open a tunnel: ${error.message}`, {
-            phase: "connect",
-          }),
-        ),
-    );
-    return () => {
-      over = true;
-    };
-  });
-}
-
-function connectError(error: Error, { host, port }: Endpoint): SmtpError {
-  // Happy eyeballs report every address they tried.
-  const first = error instanceof AggregateError ? (error.errors[0] as Error) : error;
-  const code = (first as NodeJS.ErrnoException).code ?? first.name;
-  if ((first as NodeJS.ErrnoException).syscall?.startsWith("getaddrinfo")) {
-    return new SmtpError("dns_failed", `The name ${host} could not be resolved (${code}).`, {
+  const begun = performance.now();
+  const socket = await dial(tunnel.via, limits, addresses).catch((error: unknown) => {
+    if (!(error instanceof SmtpError)) throw error;
+    throw new SmtpError(error.code, `The proxy is not reached. ${error.message}`, {
       phase: "connect",
     });
-  }
-  return new SmtpError("connect_failed", `No connection to ${host} port ${port} (${code}).`, {
-    phase: "connect",
   });
+  // One limit for both: a proxy that is slow to answer has no more time than a server.
+  const left = PHASE_TIMEOUTS.connect - (performance.now() - begun);
+  try {
+    await within<void>(
+      limits,
+      "connect",
+      left,
+      ({ resolve, reject }) => {
+        tunnel.open(socket).then(resolve, (error: Error) => {
+          const text = `The proxy did not open a tunnel: ${error.message}.`;
+          reject(new SmtpError("connect_failed", text, { phase: "connect" }));
+        });
+        return () => {};
+      },
+      "The proxy did not open a tunnel",
+    );
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }
 
 const CERTIFICATE =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|CRL_)/;
 
-function tlsError(error: Error, { host, port }: Endpoint): SmtpError {
+/** Alerts (RFC 8446 §6.2) that only a client's certificate, or the lack of one, brings forth. */
+const CLIENT_CERTIFICATE =
+  /_ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/;
+
+/** @param unauthorized whether it was our own check of the certificate that failed */
+function tlsError(error: Error, endpoint: Endpoint, unauthorized: boolean): SmtpError {
   const code = (error as NodeJS.ErrnoException).code ?? "";
-  if (CERTIFICATE.test(code)) {
+  if (unauthorized || CERTIFICATE.test(code)) {
     return new SmtpError(
       "certificate_invalid",
-      `The certificate of ${host} is not valid for this mailbox (${code}). A private CA belongs in "tls.ca", another name in "tls.servername".`,
+      `The certificate of ${endpoint.host} is not valid for this mailbox (${code || error.message}). A private CA belongs in "tls.ca", another name in "tls.servername".`,
       { phase: "tls" },
     );
   }
-  const hint = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code)
+  if (CLIENT_CERTIFICATE.test(code)) return clientCertificateRefused(code, endpoint);
+  const plain = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code);
+  return tlsFailed(code || error.message, endpoint, plain);
+}
+
+function tlsFailed(why: string, { host, port }: Endpoint, plain: boolean): SmtpError {
+  const old = /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(why);
+  const hint = plain
     ? ` Port ${port} does not begin with TLS: "security" may have to be "starttls".`
-    : "";
-  return new SmtpError("tls_failed", `TLS with ${host} failed (${code || error.message}).${hint}`, {
-    phase: "tls",
-  });
+    : old
+      ? ' The two share no version of TLS; "tls.minVersion" is "TLSv1.2" at the least.'
+      : "";
+  return new SmtpError("tls_failed", `TLS with ${host} failed (${why}).${hint}`, { phase: "tls" });
+}
+
+function clientCertificateRefused(code: string, { host }: Endpoint): SmtpError {
+  return new SmtpError(
+    "certificate_invalid",
+    `${host} does not accept this mailbox's client certificate, or misses one (${code}): mend "tls.cert" and "tls.key".`,
+    { phase: "tls" },
+  );
+}
+
+/** What the mailbox brings for TLS cannot be loaded; the reason's code, since its text may quote it. */
+function unusable(error: Error): SmtpError {
+  const code = (error as NodeJS.ErrnoException).code ?? error.name;
+  return new SmtpError(
+    "certificate_invalid",
+    `The mailbox's "tls" cannot be used (${code}): "ca", "cert" and "key" must be PEM, and "key" the one that belongs to "cert".`,
+    { phase: "tls" },
+  );
 }
 
 function at(error: SmtpError, phase: Phase): SmtpError {

@@ -27,13 +27,20 @@ export const PHASE_TIMEOUTS: Readonly<Record<Phase, number>> = {
 /** Sending one block of content (RFC 5321 §4.5.3.2.5). */
 export const BLOCK_TIMEOUT = 3 * MINUTE;
 
-const HELLO: ReadonlySet<Phase> = new Set(["connect", "tls", "greeting"]);
+/** What comes before the login, and so counts against a relay's share of the time. */
+export const HELLO: ReadonlySet<Phase | undefined> = new Set<Phase>([
+  "connect",
+  "tls",
+  "greeting",
+  "ehlo",
+  "starttls",
+]);
 
 /** The limits in force for one send. */
 export interface Limits {
   /** `performance.now()` value after which nothing may be awaited. */
   readonly endsAt: number;
-  /** The same for connecting, TLS and greeting, where another relay waits its turn. */
+  /** The same for all that comes before the login, where another relay waits its turn. */
   readonly helloBy: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,6 +48,7 @@ export interface Limits {
 /**
  * Await `work`, but no longer than the phase and the send may last.
  * @param work starts it, and returns what releases it once it is settled or time is up.
+ * @param waiting what did not happen, for the error's text.
  * @throws SmtpError `timeout` or `aborted`.
  */
 export function within<T>(
@@ -48,10 +56,11 @@ export function within<T>(
   phase: Phase,
   milliseconds: number,
   work: (settle: { resolve: (value: T) => void; reject: (error: unknown) => void }) => () => void,
+  waiting: string = WAITING[phase],
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const left = (HELLO.has(phase) ? limits.helloBy : limits.endsAt) - performance.now();
-    const whole = left <= milliseconds;
+    const left = endOf(limits, phase) - performance.now();
+    const wait = Math.max(0, Math.min(left, milliseconds));
     let release: (() => void) | undefined;
     let over = false;
     const finish = (act: () => void) => {
@@ -64,28 +73,54 @@ export function within<T>(
     };
     const onAbort = () => finish(() => reject(aborted(phase)));
     const timer = setTimeout(
-      () => finish(() => reject(timedOut(phase, Math.min(left, milliseconds), whole))),
-      Math.max(0, Math.min(left, milliseconds)),
+      () => finish(() => reject(timedOut(waiting, phase, wait, why(limits, phase, left > wait)))),
+      wait,
     );
     if (limits.signal?.aborted) {
       onAbort();
       return;
     }
     limits.signal?.addEventListener("abort", onAbort);
-    release = work({
-      resolve: (value) => finish(() => resolve(value)),
-      reject: (error) => finish(() => reject(error)),
-    });
+    try {
+      release = work({
+        resolve: (value) => finish(() => resolve(value)),
+        reject: (error) => finish(() => reject(error)),
+      });
+    } catch (error) {
+      finish(() => reject(error));
+      return;
+    }
     if (over) release();
   });
 }
 
-function timedOut(phase: Phase, milliseconds: number, whole: boolean): SmtpError {
-  const seconds = Math.max(0, Math.round(milliseconds / 100) / 10);
-  const why = whole
-    ? "all the time this invocation had left"
-    : "the phase's limit (RFC 5321 §4.5.3.2)";
-  return new SmtpError("timeout", `${WAITING[phase]} within ${seconds} s, ${why}.`, { phase });
+/**
+ * For what happens at once and must not happen too late: an aborted send writes nothing more.
+ * @throws SmtpError `timeout` or `aborted`.
+ */
+export function demandTime(limits: Limits, phase: Phase): void {
+  if (limits.signal?.aborted) throw aborted(phase);
+  if (endOf(limits, phase) > performance.now()) return;
+  throw timedOut("Nothing more was sent", phase, 0, why(limits, phase, false));
+}
+
+function endOf(limits: Limits, phase: Phase): number {
+  return HELLO.has(phase) ? Math.min(limits.helloBy, limits.endsAt) : limits.endsAt;
+}
+
+function why(limits: Limits, phase: Phase, ownLimit: boolean): string {
+  if (ownLimit) {
+    const cited = phase === "connect" || phase === "tls" ? "" : " (RFC 5321 §4.5.3.2)";
+    return `the phase's limit${cited}`;
+  }
+  return endOf(limits, phase) < limits.endsAt
+    ? "this relay's share of the time, since another one waits"
+    : "all the time this invocation had left";
+}
+
+function timedOut(waiting: string, phase: Phase, milliseconds: number, why: string): SmtpError {
+  const seconds = Math.round(milliseconds / 100) / 10;
+  return new SmtpError("timeout", `${waiting} within ${seconds} s, ${why}.`, { phase });
 }
 
 function aborted(phase: Phase): SmtpError {

@@ -1,78 +1,119 @@
 /**
  * A way out for functions without a route of their own: a tunnel through an HTTP CONNECT proxy
- * (RFC 9110 §9.3.6) or a SOCKS5 proxy (RFC 1928). TLS and the login happen inside, end to end.
+ * (RFC 9110 §9.3.6) or a SOCKS5 proxy (RFC 1928). TLS and the login happen inside, end to end. The
+ * socket is the caller's: it dials, it keeps the time, and destroying the socket ends the asking.
  */
 import { request } from "node:http";
 import type { Socket } from "node:net";
-import type { Endpoint } from "./connection.ts";
+import type { Endpoint } from "./dns.ts";
 
-/** @param proxy `http://[user:password@]host:port` or `socks5://…` */
-export function tunnelThrough(
-  proxy: string,
-  endpoint: Endpoint,
-  timeout: number,
-): () => Promise<Socket> {
-  const url = new URL(proxy);
-  return url.protocol === "http:"
-    ? () => connectMethod(url, endpoint, timeout)
-    : () => socks5(url, endpoint, timeout);
+export interface Tunnel {
+  /** The proxy. */
+  readonly via: Endpoint;
+  /** Have the proxy connect this socket through; rejects where it does not. */
+  open(socket: Socket): Promise<void>;
 }
 
-function connectMethod(url: URL, { host, port }: Endpoint, timeout: number): Promise<Socket> {
+/** SocksClient wants a limit of its own; ours (deadline.ts) is always the shorter one. */
+const SOCKS_TIMEOUT_MS = 15_000;
+
+/** @param proxy `http://[user:password@]host:port` or `socks5://…` */
+export function tunnelThrough(proxy: string, endpoint: Endpoint): Tunnel {
+  const url = new URL(proxy);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return url.protocol === "http:"
+    ? {
+        via: { host, port: Number(url.port || 80) },
+        open: (socket) => connectMethod(socket, loginOf(url), endpoint),
+      }
+    : {
+        via: { host, port: Number(url.port || 1080) },
+        open: (socket) => socks5(socket, host, loginOf(url), endpoint),
+      };
+}
+
+interface Login {
+  readonly user: string;
+  readonly password: string;
+}
+
+function loginOf(url: URL): Login | undefined {
+  if (url.username === "") return undefined;
+  return { user: decoded(url.username), password: decoded(url.password) };
+}
+
+/** A stray `%` is meant as it stands, and no reason to throw a password about in an error. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function connectMethod(
+  socket: Socket,
+  login: Login | undefined,
+  { host, port }: Endpoint,
+): Promise<void> {
   const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const login = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   return new Promise((resolve, reject) => {
     const asked = request({
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: url.port || 80,
+      createConnection: () => socket,
       method: "CONNECT",
       path: authority,
-      agent: false,
-      timeout,
       headers: {
         host: authority,
-        ...(url.username && {
-          "proxy-authorization": `Basic ${Buffer.from(login).toString("base64")}`,
+        // Node's own default, "close", has made proxies drop the tunnel.
+        connection: "keep-alive",
+        ...(login && {
+          "proxy-authorization": `Basic ${Buffer.from(`${login.user}:${login.password}`).toString("base64")}`,
         }),
       },
     });
-    asked.once("connect", (response, socket, head) => {
-      if (response.statusCode !== 200) {
-        socket.destroy();
-        reject(new Error(`HTTP ${response.statusCode} to CONNECT`));
+    asked.once("connect", ({ statusCode = 0 }, _socket, head) => {
+      // RFC 9110 §9.3.6: any 2xx opens the tunnel.
+      if (statusCode < 200 || statusCode > 299) {
+        reject(new Error(explain(statusCode)));
         return;
       }
-      socket.setTimeout(0);
       // The greeting may have come with the proxy's answer.
       if (head.length > 0) socket.unshift(head);
-      resolve(socket as Socket);
+      resolve();
     });
-    asked.once("response", (response) => {
-      response.destroy();
-      reject(new Error(`HTTP ${response.statusCode} to CONNECT`));
-    });
-    asked.once("timeout", () => asked.destroy(new Error("no answer to CONNECT")));
-    asked.once("error", (error) => reject(error));
+    asked.on("error", reject);
     asked.end();
   });
 }
 
-async function socks5(url: URL, { host, port }: Endpoint, timeout: number): Promise<Socket> {
+/** The status code alone: a reason phrase or a body may echo what was sent. */
+function explain(status: number): string {
+  const hint = status === 407 ? "; it demands a login, or refuses the one it was given" : "";
+  return `HTTP ${status} to CONNECT${hint}`;
+}
+
+async function socks5(
+  socket: Socket,
+  proxyHost: string,
+  login: Login | undefined,
+  { host, port }: Endpoint,
+): Promise<void> {
   const { SocksClient } = await import("socks");
-  const { socket } = await SocksClient.createConnection({
+  await SocksClient.createConnection({
     command: "connect",
-    timeout,
+    timeout: SOCKS_TIMEOUT_MS,
+    existing_socket: socket,
     proxy: {
       type: 5,
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: Number(url.port || 1080),
-      ...(url.username && {
-        userId: decodeURIComponent(url.username),
-        password: decodeURIComponent(url.password),
-      }),
+      // Connected already; the library only checks that they are there.
+      host: proxyHost,
+      port: 1,
+      ...(login && { userId: login.user, password: login.password }),
     },
     // A name is resolved by the proxy: a function without a route often has no resolver either.
     destination: { host, port },
   });
-  return socket;
+  // The library hands over what came behind the proxy's answer one turn later, and resumes then;
+  // until it does, nothing newer may overtake it.
+  socket.pause();
 }

@@ -1,21 +1,19 @@
 /**
- * One send over one or more relays: failover while nothing has been said (connect, TLS, greeting;
- * never once AUTH has begun), and further sessions where a server limits the messages in one
+ * One send over one or more relays: failover while nothing has been said (connect, TLS, greeting,
+ * EHLO, STARTTLS; never once AUTH has begun), and further sessions where a server limits the messages in one
  * (RFC 9422 MAILMAX). One transcript and one clock for all of it.
  */
 import { randomBytes } from "node:crypto";
-import type { LookupFunction } from "node:net";
 import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
 import type { Security } from "../greet.ts";
 import { Redactor } from "../redact.ts";
 import type { MessageReport, RecipientReport, SessionReport } from "../report.ts";
 import { type SessionPlan, session } from "../session.ts";
-import type { Phase } from "../step.ts";
 import { type Entry, Transcript } from "../transcript.ts";
-import { Connection, type Endpoint, type TlsSettings } from "./connection.ts";
-import { type Limits, PHASE_TIMEOUTS } from "./deadline.ts";
-import { cachedLookup } from "./dns.ts";
+import { Connection, type TlsSettings } from "./connection.ts";
+import { HELLO, type Limits, within } from "./deadline.ts";
+import { AddressBook, type Endpoint, type Lookup } from "./dns.ts";
 import { drive } from "./driver.ts";
 import { tunnelThrough } from "./proxy.ts";
 import { Stopwatch, type Timing } from "./stopwatch.ts";
@@ -52,13 +50,21 @@ export interface Sent {
   readonly scrub: (text: string) => string;
 }
 
-/** Phases in which another relay may still be asked. */
-const BEFORE_LOGIN: ReadonlySet<Phase | undefined> = new Set(["connect", "tls", "greeting"]);
+export interface RelayOptions {
+  /** Instead of the system's resolver. */
+  readonly lookup?: Lookup | undefined;
+  /** Milliseconds for which an address is kept; default: 60,000. */
+  readonly addressLife?: number | undefined;
+}
 
 /** What a warm instance keeps between sends: addresses and TLS sessions, no connection. */
 export class Relay {
-  readonly #lookup: LookupFunction = cachedLookup();
+  readonly #addresses: AddressBook;
   readonly #sessions = new TlsSessionStore();
+
+  constructor({ lookup, addressLife }: RelayOptions = {}) {
+    this.#addresses = new AddressBook(lookup, addressLife);
+  }
 
   /** Never rejects for what a server or the network does: the report tells. */
   async send(
@@ -106,16 +112,15 @@ export class Relay {
       const others = endpoints.length - index - 1;
       const attempt = await this.#attempt(run, endpoint, others, submissions, indexOf);
       const { error } = attempt.report;
-      const final =
-        others === 0 ||
-        error === undefined ||
-        error.code === "aborted" ||
-        !BEFORE_LOGIN.has(error.phase);
-      if (final) return attempt;
-      run.transcript.client(
-        run.watch.elapsed(),
-        `[${endpoint.host}: ${error.message} Next relay.]`,
-      );
+      if (error === undefined || error.code === "aborted" || !HELLO.has(error.phase)) {
+        return attempt;
+      }
+      const next = others > 0 ? " Next relay." : "";
+      if (endpoints.length > 1) {
+        const text = `[${endpoint.host}:${endpoint.port}: ${error.message}${next}]`;
+        run.transcript.client(run.watch.elapsed(), run.redactor.scrub(text));
+      }
+      if (others === 0) return attempt;
     }
     throw new Error("a mailbox without relays cannot be");
   }
@@ -142,34 +147,85 @@ export class Relay {
       port: endpoint.port,
       nonce: () => randomBytes(18).toString("base64url"),
     };
-    const conversation = session(plan, submissions);
+    const timed = submissions.map((submission) => inTime(submission, limits));
+    const conversation = session(plan, timed);
     let connection: Connection;
     const begun = performance.now();
+    watch.connecting();
     try {
-      connection = await Connection.open(endpoint, limits, {
-        lookup: this.#lookup,
-        ...(target.proxy && {
-          tunnel: tunnelThrough(target.proxy, endpoint, Math.min(left, PHASE_TIMEOUTS.connect)),
-        }),
-      });
+      const tunnel = target.proxy ? tunnelThrough(target.proxy, endpoint) : undefined;
+      connection = await Connection.open(endpoint, limits, this.#addresses, tunnel);
     } catch (error) {
       if (!(error instanceof SmtpError)) throw error;
       return { endpoint, tls: undefined, report: unreached(error, submissions) };
     }
     watch.connected(performance.now() - begun);
-    const report = await drive(conversation, connection, {
-      tls: target.tls,
-      sessions: this.#sessions.for(endpoint, target.tls),
-      transcript,
-      redactor,
-      watch,
-      commit: options.commit && ((message) => (options.commit as Commit)(indexOf(message))),
-    });
-    return { endpoint, tls: connection.tls, report };
+    const { commit } = options;
+    try {
+      const report = await drive(conversation, connection, {
+        tls: target.tls,
+        sessions: this.#sessions.for(endpoint, target.tls),
+        transcript,
+        redactor,
+        watch,
+        commit: commit && ((message) => recorded(commit(indexOf(message)), limits)),
+      });
+      return { endpoint, tls: connection.tls, report };
+    } finally {
+      await connection.released();
+    }
   }
 }
 
-type Commit = (message: number) => Promise<void>;
+/** The ledger gets the time that is left and no more: the terminator has not been written yet. */
+function recorded(committed: Promise<void>, limits: Limits): Promise<void> {
+  const waiting = "The ledger did not record the send";
+  return within(limits, "content", Number.POSITIVE_INFINITY, settling(committed), waiting);
+}
+
+/** Content that comes from elsewhere may stall there: then the time that is left is its limit too. */
+function inTime(submission: Submission, limits: Limits): Submission {
+  const { content } = submission;
+  return {
+    ...submission,
+    content: {
+      size: content.size,
+      eightBit: content.eightBit,
+      utf8Header: content.utf8Header,
+      open: () => {
+        const pieces = content.open();
+        return Symbol.asyncIterator in pieces ? piecesInTime(pieces, limits) : pieces;
+      },
+    },
+  };
+}
+
+async function* piecesInTime(
+  pieces: AsyncIterable<Uint8Array>,
+  limits: Limits,
+): AsyncGenerator<Uint8Array> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  const waiting = "The content could not be read to its end";
+  let ended = false;
+  try {
+    while (!ended) {
+      const step = settling(iterator.next());
+      const next = await within(limits, "content", Number.POSITIVE_INFINITY, step, waiting);
+      ended = next.done === true;
+      if (!next.done) yield next.value;
+    }
+  } finally {
+    // Told to stop and not waited for: what stalls may stall at that, too.
+    if (!ended) iterator.return?.().catch(() => {});
+  }
+}
+
+function settling<T>(promise: Promise<T>) {
+  return (settle: { resolve: (value: T) => void; reject: (error: unknown) => void }) => {
+    promise.then(settle.resolve, settle.reject);
+    return () => {};
+  };
+}
 
 interface Run {
   readonly target: RelayTarget;

@@ -32,6 +32,8 @@ export class Stopwatch {
   #sentAt = 0;
   /** Something was sent, or is due by itself, that no reply has answered yet. */
   #flight = false;
+  /** Something has begun that is not answered yet: if it never is, this is where the time went. */
+  #open = false;
   #roundTrips = 0;
 
   constructor(begun: number = performance.now()) {
@@ -41,6 +43,10 @@ export class Stopwatch {
   /** Milliseconds since the start. */
   elapsed(): number {
     return performance.now() - this.#begun;
+  }
+
+  connecting(): void {
+    this.#open = true;
   }
 
   connected(milliseconds: number): void {
@@ -64,11 +70,13 @@ export class Stopwatch {
   awaiting(phase: Phase): void {
     if (this.#flight && !FAREWELL.has(phase)) this.#roundTrips += 1;
     this.#flight = false;
+    this.#open = !FAREWELL.has(phase);
   }
 
   /** @param shared whether the envelope left in the same group: then its time is the transaction's */
   answered(phase: Phase, shared: boolean): void {
     const now = performance.now();
+    this.#open = false;
     if (phase === "auth" && !shared) this.#authMs += now - this.#sentAt;
     if (TRANSACTION.has(phase)) {
       this.#transactionFrom ??= this.#sentAt;
@@ -80,8 +88,9 @@ export class Stopwatch {
   timing(): Timing {
     const from = this.#transactionFrom;
     const to = this.#transactionTo;
+    const now = performance.now();
     return {
-      totalMs: tenth((this.#settledAt ?? performance.now()) - this.#begun),
+      totalMs: tenth((this.#open ? now : (this.#settledAt ?? now)) - this.#begun),
       connectMs: tenth(this.#connectMs),
       tlsMs: tenth(this.#tlsMs),
       authMs: tenth(this.#authMs),

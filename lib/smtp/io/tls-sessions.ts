@@ -5,7 +5,8 @@
  */
 import { createHash } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import type { Endpoint, TlsSessions, TlsSettings } from "./connection.ts";
+import type { TlsSessions, TlsSettings } from "./connection.ts";
+import type { Endpoint } from "./dns.ts";
 
 const MAX_KEPT = 64;
 
@@ -24,7 +25,10 @@ export class TlsSessionStore {
       keep: (socket: TLSSocket) => {
         const keep = (session: Buffer | undefined) => {
           if (session === undefined || !socket.authorized) return;
-          if (this.#kept.size >= MAX_KEPT) this.#kept.clear();
+          // The newest is the likeliest to be of use; the oldest goes.
+          this.#kept.delete(key);
+          const [oldest] = this.#kept.keys();
+          if (oldest !== undefined && this.#kept.size >= MAX_KEPT) this.#kept.delete(oldest);
           this.#kept.set(key, session);
         };
         // TLS 1.2 has its session now, TLS 1.3 sends tickets later.

@@ -1,0 +1,96 @@
+/**
+ * Why there is no session, told so that a person can act. Errors of unknown make are not quoted: they
+ * may hold anything.
+ */
+import { ConfigError } from "../config.ts";
+import type { Resting } from "./deliver.ts";
+import { MailboxError } from "./mailbox.ts";
+import { type ErrorResult, type Issue, type Result, type ServerResult, unsent } from "./outcome.ts";
+import type { PolicyViolation } from "./policy.ts";
+import type { Sent } from "./ports.ts";
+import { TokenError } from "./token.ts";
+
+export function malformed(id: string, issues: readonly Issue[]): Result {
+  const count = issues.length === 1 ? "" : ` (and ${issues.length - 1} more)`;
+  const [first] = issues;
+  const what = first ? `${first.path === "" ? "the request" : first.path} ${first.message}` : "";
+  return unsent(id, "rejected", {
+    code: "invalid_request",
+    phase: "request",
+    message: `The request is malformed: ${what}${count}.`,
+    issues,
+  });
+}
+
+export function forbidden(
+  id: string,
+  violations: readonly PolicyViolation[],
+  envelope: NonNullable<Result["envelope"]>,
+): Result {
+  const [first] = violations as readonly [PolicyViolation];
+  return unsent(
+    id,
+    "rejected",
+    { code: first.code, phase: "policy", message: `${first.message}.`, issues: violations },
+    { envelope },
+  );
+}
+
+/** A bad environment, as every way in tells it. */
+export function misconfigured(id: string, error: ConfigError): Result {
+  return unsent(id, "deferred", explainPreparation(error));
+}
+
+export function explainResting({ resting }: Resting): ErrorResult {
+  return {
+    code: "auth_failed",
+    phase: "auth",
+    message: `These credentials were refused and are not tried again for now, lest the account be locked. ${resting}`,
+  };
+}
+
+/** Why there is no session. Errors of unknown make are not quoted: they may hold anything. */
+export function explainPreparation(error: unknown): ErrorResult {
+  if (error instanceof ConfigError) {
+    return {
+      code: "config_invalid",
+      phase: "config",
+      message: error.message,
+      issues: error.issues,
+    };
+  }
+  if (error instanceof MailboxError) {
+    return { code: error.code, phase: "mailbox", message: error.message };
+  }
+  if (error instanceof TokenError) {
+    const message = `No access token: ${error.message} (${error.code})`;
+    return { code: "token_failed", phase: "auth", message };
+  }
+  if (isNamed(error)) return { code: error.code, phase: "message", message: error.message };
+  const name = error instanceof Error ? error.name : typeof error;
+  return { code: "internal_error", phase: "request", message: `Unexpected error (${name}).` };
+}
+
+export function retryable(error: unknown): boolean {
+  if (error instanceof MailboxError || error instanceof TokenError) return error.retryable;
+  if (isNamed(error)) return error.retryable;
+  return !(error instanceof ConfigError);
+}
+
+/** Errors of adapters that cannot be imported here, known by name and made to be shown. */
+const NAMED: ReadonlySet<string> = new Set(["AttachmentError", "DkimError"]);
+
+function isNamed(error: unknown): error is Error & { code: string; retryable: boolean } {
+  return error instanceof Error && NAMED.has(error.name) && "code" in error && "retryable" in error;
+}
+
+/** Null where no server answered. */
+export function serverOf(sent: Sent): ServerResult {
+  return {
+    host: sent.endpoint.host,
+    port: sent.endpoint.port,
+    tls: sent.tls ? { protocol: sent.tls.protocol, cipher: sent.tls.cipher } : null,
+    auth: sent.report.mechanism ?? null,
+    extensions: [...(sent.report.capabilities?.keywords.keys() ?? [])],
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * Every dialogue again, over a real socket and through the driver: what was shown of the pure
+ * conversation must hold of the octets. Each group must leave in one write, counted where the driver
+ * hands it over, since a stream does not keep the bounds of writes.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
+import { Connection } from "../../lib/smtp/io/connection.ts";
+import { drive } from "../../lib/smtp/io/driver.ts";
+import { Stopwatch } from "../../lib/smtp/io/stopwatch.ts";
+import { Redactor } from "../../lib/smtp/redact.ts";
+import { session } from "../../lib/smtp/session.ts";
+import { type Entry, Transcript } from "../../lib/smtp/transcript.ts";
+import { type Dialogue, dialogues, expectReport } from "../support/dialogue.ts";
+import type { Split } from "../support/player.ts";
+import { serve } from "../support/scripted-server.ts";
+
+const splits: readonly Split[] = ["whole", "line", "octet"];
+const LIMIT_MS = 5000;
+
+let identity: Certificate;
+beforeAll(async () => {
+  identity = await makeCertificate({ names: ["server.test"], ips: [] });
+});
+
+const plays = dialogues().flatMap((dialogue) =>
+  splits
+    .filter((split) => dialogue.only.length === 0 || dialogue.only.includes(split))
+    .map((split) => [dialogue.file, split, dialogue] as const),
+);
+
+describe.concurrent("over a socket", () => {
+  it.each(plays)("%s (server speaks by %s)", async (_, split, dialogue) => {
+    const server = await serve(dialogue, split, identity);
+    const { report, writes, entries } = await play(dialogue, server.port);
+    await server.done;
+    expectReport(report, dialogue);
+    expect(writes).toBe(groups(dialogue));
+    expectTranscript(entries, dialogue);
+  });
+});
+
+afterAll(async () => {
+  // What the client destroyed a moment ago is closed by the loop's next turns.
+  for (let turn = 0; turn < 100 && sockets().length > 0; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(sockets()).toEqual([]);
+});
+
+async function play(dialogue: Dialogue, port: number) {
+  const endsAt = performance.now() + LIMIT_MS;
+  const endpoint = { host: "127.0.0.1", port };
+  const connection = await Connection.open(endpoint, { endsAt, helloBy: endsAt });
+  let writes = 0;
+  const write = connection.write.bind(connection);
+  connection.write = (octets, phase) => {
+    writes += 1;
+    return write(octets, phase);
+  };
+  const redactor = new Redactor();
+  const { password, token } = dialogue.plan.credentials ?? {};
+  redactor.learn(password);
+  redactor.learn(token);
+  const transcript = new Transcript(redactor);
+  const report = await drive(session(dialogue.plan, dialogue.submissions), connection, {
+    tls: { ca: identity.ca, servername: "server.test" },
+    transcript,
+    redactor,
+    watch: new Stopwatch(),
+  });
+  return { report, writes, entries: transcript.entries() };
+}
+
+/** Client lines without a server's between them. */
+function groups({ lines }: Dialogue): number {
+  return lines.filter(({ from }, at) => from === "C" && lines[at - 1]?.from !== "C").length;
+}
+
+/** The transcript is the dialogue again, credentials apart. */
+function expectTranscript(entries: readonly Entry[], { lines, plan }: Dialogue): void {
+  const said = lines.filter(({ from }) => from === "C").map(({ text }) => text);
+  const shown = entries.filter(({ from }) => from === "C").map(({ text }) => text);
+  for (const [at, text] of said.entries()) {
+    const secret = shown[at]?.endsWith("***") ?? false;
+    if (secret) expect(text.startsWith((shown[at] as string).slice(0, -3))).toBe(true);
+    else expect(shown[at]).toBe(text);
+  }
+  const all = JSON.stringify(entries);
+  for (const secret of [plan.credentials?.password, plan.credentials?.token]) {
+    if (secret) expect(all).not.toContain(secret);
+  }
+}
+
+function sockets(): readonly string[] {
+  return process
+    .getActiveResourcesInfo()
+    .filter((name) => /^(TCP|TLS).*(Wrap|WRAP)$/.test(name));
+}
