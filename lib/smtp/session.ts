@@ -341,7 +341,9 @@ class Session {
 
   /** Take leave; an answer is welcome and never waited for long (the driver's deadline). */
   *leave(): Step<void> {
-    const polite = this.error === undefined || POLITE.has(this.error.code);
+    // After 421 the server closes by itself (RFC 5321 §3.8): nobody is left to answer.
+    const gone = this.error?.reply?.code === 421;
+    const polite = this.error === undefined || (POLITE.has(this.error.code) && !gone);
     if (!polite || this.#drop) return;
     try {
       if (!this.#quitQueued) yield* this.#quit();

@@ -2,6 +2,7 @@
  * Haraka, a mail server in JavaScript, in a process of its own. It needs npm and nothing else, so it
  * runs where the servers from Debian's packages cannot.
  */
+import { getDiffieHellman } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -73,6 +74,9 @@ export async function startHaraka(options: MtaOptions = {}): Promise<Mta> {
   );
   write("config/server.key", certificate.key);
   write("config/server.pem", certificate.cert);
+  // Else it would spend seconds of a processor's time on parameters that TLS 1.3 has no use for.
+  write("config/dhparams.pem", dhParameters());
+  write("config/connection.ini", readFileSync(join(haraka.folder, "config/connection.ini"), "utf8"));
   write("config/log.ini", "[main]\nlevel=info\n");
   write("config/me", `mail.${domain}\n`);
   write("config/mailboxes.json", JSON.stringify({ passwords, known, plain, mail, mechanisms }));
@@ -122,6 +126,17 @@ export async function startHaraka(options: MtaOptions = {}): Promise<Mta> {
   };
 }
 
+/** A well-known group (RFC 3526 §3), as PEM. */
+function dhParameters(): string {
+  const prime = getDiffieHellman("modp14").getPrime();
+  const integer = Buffer.concat([Buffer.from("0282010100", "hex"), prime]);
+  const body = Buffer.concat([integer, Buffer.from("020102", "hex")]);
+  const der = Buffer.concat([Buffer.from("30820108", "hex"), body]);
+  const label = "DH PARAMETERS";
+  const lines = der.toString("base64").replace(/.{64}/g, "$&\n");
+  return `-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`;
+}
+
 /**
  * What Haraka leaves to plugins: who may log in, who gets mail, and where it goes. The mechanisms
  * and all else that is said on the wire are its own.
@@ -134,6 +149,9 @@ exports.register = function () {
   this.inherits("auth/auth_base");
   this.site = this.config.get("mailboxes.json");
 };
+
+// No name is looked up.
+exports.hook_lookup_rdns = (next) => next(OK, "localhost");
 
 exports.hook_capabilities = function (next, connection) {
   if (connection.tls.enabled || connection.local.port === this.site.plain) {
@@ -151,14 +169,13 @@ exports.hook_mail = (next, connection) =>
   connection.relaying ? next() : next(DENY, "Authentication required");
 
 exports.hook_rcpt = function (next, connection, [recipient]) {
-  const address = recipient.address;
-  if (this.site.known.includes(typeof address === "function" ? recipient.address() : address)) {
-    return next(OK);
-  }
+  if (this.site.known.includes(recipient.user + "@" + recipient.host)) return next(OK);
   next(DENY, "No such user here");
 };
 
-exports.hook_queue = function (next, connection) {
+// Asked instead of hook_queue about mail of someone who logged in; its own answer would be to send
+// the mail on to wherever the names' MX records say.
+exports.hook_queue_outbound = function (next, connection) {
   const { uuid, rcpt_to: recipients, message_stream: message } = connection.transaction;
   const whole = path.join(this.site.mail, uuid);
   const file = fs.createWriteStream(whole);

@@ -1,0 +1,154 @@
+/** The transcript is bounded and ordered; what a server echoes of a secret is masked in it. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Redactor } from "../../lib/smtp/redact.ts";
+import { type Entry, TRANSCRIPT_LIMITS, Transcript } from "../../lib/smtp/transcript.ts";
+
+const said = fc.record({
+  server: fc.boolean(),
+  text: fc.oneof(
+    fc.string({ unit: "binary", maxLength: 30 }),
+    fc.nat(4000).map((length) => "x".repeat(length)),
+    fc.nat(2200).map((length) => "\u0001".repeat(length)),
+    fc.nat(1100).map((length) => "😀".repeat(length)),
+    fc.nat(2000).map((length) => '"'.repeat(length)),
+  ),
+});
+
+function record(lines: readonly { server: boolean; text: string }[]): readonly Entry[] {
+  const transcript = new Transcript(new Redactor());
+  for (const [at, { server, text }] of lines.entries()) {
+    // The time is the line's number, so that what is kept can be told.
+    if (server) transcript.server(at, { code: 250, lines: [text] });
+    else transcript.client(at, text);
+  }
+  return transcript.entries();
+}
+
+const marker = ({ text }: Entry) => /^\[\d+ lines cut here\]$/.test(text);
+
+describe("Transcript", () => {
+  it("keeps within 256 entries and 64 KiB as JSON, in order, the ends kept and the middle marked", () => {
+    fc.assert(
+      fc.property(fc.array(said, { minLength: 1, maxLength: 400, size: "max" }), (lines) => {
+        const entries = record(lines);
+        expect(entries.length).toBeLessThanOrEqual(256);
+        const octets = Buffer.byteLength(JSON.stringify(entries));
+        expect(octets).toBeLessThanOrEqual(64 * 1024);
+        const kept = entries.filter((entry) => !marker(entry)).map(({ at }) => at);
+        expect(kept).toEqual([...kept].sort((a, b) => a - b));
+        expect(new Set(kept).size).toBe(kept.length);
+        expect(kept[0]).toBe(0);
+        expect(kept.at(-1)).toBe(lines.length - 1);
+        const cut = entries.filter(marker);
+        if (kept.length === lines.length) {
+          expect(cut).toEqual([]);
+          return;
+        }
+        expect(cut).toHaveLength(1);
+        expect(cut[0]?.text).toBe(`[${lines.length - kept.length} lines cut here]`);
+        const at = entries.findIndex(marker);
+        expect(at).toBeGreaterThan(0);
+        expect(at).toBeLessThan(entries.length - 1);
+        expect(entries[at - 1]?.at).toBe(kept[at - 1]);
+        // All that is missing is missing there.
+        expect((kept[at] as number) - (kept[at - 1] as number)).toBe(lines.length - kept.length + 1);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("keeps a conversation of 255 short lines whole, and cuts a longer one", () => {
+    const short = (count: number) => Array.from({ length: count }, () => ({ server: false, text: "x" }));
+    expect(record(short(255)).some(marker)).toBe(false);
+    expect(record(short(255))).toHaveLength(255);
+    const cut = record(short(1000));
+    expect(cut).toHaveLength(256);
+    expect(cut[128]?.text).toBe("[745 lines cut here]");
+  });
+
+  it("cuts one long line, and says by how much", () => {
+    const [entry] = record([{ server: false, text: "x".repeat(TRANSCRIPT_LIMITS.lineLength + 7) }]);
+    expect(entry?.text).toBe(`${"x".repeat(TRANSCRIPT_LIMITS.lineLength)}[7 more]`);
+  });
+
+  it("prints a reply's lines as they came", () => {
+    const transcript = new Transcript(new Redactor());
+    transcript.server(1.26, { code: 250, lines: ["server.test", "", "SIZE 10"] });
+    transcript.server(2, { code: 354, lines: [""] });
+    expect(transcript.entries()).toEqual([
+      { at: 1.3, from: "S", text: "250-server.test" },
+      { at: 1.3, from: "S", text: "250-" },
+      { at: 1.3, from: "S", text: "250 SIZE 10" },
+      { at: 2, from: "S", text: "354" },
+    ]);
+  });
+
+  it("masks a secret before it cuts the line, so that no part of it is left", () => {
+    const redactor = new Redactor();
+    redactor.learn("correct horse battery");
+    const transcript = new Transcript(redactor);
+    const filler = "x".repeat(TRANSCRIPT_LIMITS.lineLength - 10);
+    transcript.server(0, { code: 535, lines: [`${filler} correct horse battery`] });
+    expect(transcript.entries()[0]?.text).not.toContain("corr");
+  });
+});
+
+describe("Redactor", () => {
+  const secret = fc.oneof(
+    fc.string({ minLength: 6, maxLength: 40 }),
+    fc.string({ unit: "binary", minLength: 6, maxLength: 20 }),
+    fc.constantFrom("p+a/s=s w?r&d", "密码密码密码", "a.*b[c]^$|(d)", "ends with \\", "\ud800lonely"),
+  );
+  const around = fc.constantFrom("", " ", "user=", '"', "\n", "=", "x");
+
+  it("masks a secret raw, in base64, base64url and URL-encoded, wherever it stands", () => {
+    fc.assert(
+      fc.property(secret, around, around, (word, before, after) => {
+        const redactor = new Redactor();
+        redactor.learn(word);
+        const octets = Buffer.from(new TextEncoder().encode(word));
+        const encoded = encodeURIComponent(octets.toString("utf8"));
+        const base64 = octets.toString("base64");
+        const forms = [word, base64, base64.replace(/=+$/, ""), octets.toString("base64url")];
+        for (const form of [...forms, encoded, encoded.toLowerCase()]) {
+          const scrubbed = redactor.scrub(`${before}${form}${after}`);
+          // A mask of asterisks is no news where the secret is made of them.
+          if (!"***".includes(form)) expect(scrubbed).not.toContain(form);
+          expect(scrubbed).toContain("***");
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("masks what crossed the wire, padded or not", () => {
+    const redactor = new Redactor();
+    redactor.learnWire("AGFsaWNlAHNlY3JldA==");
+    expect(redactor.scrub("535 bad AGFsaWNlAHNlY3JldA==.")).toBe("535 bad ***.");
+    expect(redactor.scrub("535 bad AGFsaWNlAHNlY3JldA.")).toBe("535 bad ***.");
+  });
+
+  it("masks the longest form first", () => {
+    const redactor = new Redactor();
+    redactor.learn("secret");
+    redactor.learn("secret-and-more");
+    expect(redactor.scrub("x secret-and-more y")).toBe("x *** y");
+  });
+
+  it("masks a very short secret only where it stands alone", () => {
+    const redactor = new Redactor();
+    redactor.learn("abc");
+    expect(redactor.scrub("abc abcd (abc)")).toBe("*** abcd (***)");
+  });
+
+  it("learns nothing from nothing", () => {
+    const redactor = new Redactor();
+    redactor.learn(undefined);
+    redactor.learn("");
+    redactor.learnWire("=");
+    redactor.learnWire("");
+    redactor.learnWire(undefined);
+    expect(redactor.scrub("a = b")).toBe("a = b");
+  });
+});
