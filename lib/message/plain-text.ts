@@ -3,13 +3,12 @@
  * links, for those who see no html. A courtesy, so it is bounded: html of any size or nesting takes
  * linear time and never fails the message.
  */
+import { wellFormed } from "./text.ts";
 
 /** What is used of the library, which brings no types. */
 type Compile = (options: object) => (html: string) => string;
 
-interface Walk {
-  (nodes: readonly Node[] | undefined, builder: Builder): void;
-}
+type Walk = (nodes: readonly Node[] | undefined, builder: Builder) => void;
 
 interface Builder {
   readonly options: { readonly formatters: Readonly<Record<string, Formatter>> };
@@ -43,7 +42,7 @@ export async function plainText(html: string): Promise<string> {
   const convert = await converter;
   const most = nesting(html) > DEEP ? MOST_OF_DEEP : MOST;
   if (html.length <= most) return convert(html);
-  return `${convert(html.slice(0, most).toWellFormed())}\n\n[…]`;
+  return `${convert(wellFormed(html.slice(0, most)))}\n\n[…]`;
 }
 
 let converter: Promise<(html: string) => string> | undefined;
@@ -59,7 +58,7 @@ async function load(): Promise<(html: string) => string> {
     // All of the document: several bodies, or one in another, must not be read several times.
     baseElements: { selectors: [] },
     limits: { maxDepth: 200, maxInputLength: undefined, ellipsis: "…" },
-    formatters: { table, cell },
+    formatters: { table, cell, image },
     selectors: [
       ...[...skip, ...hidden].map((selector) => ({ selector, format: "skip" })),
       ...["h1", "h2", "h3", "h4", "h5", "h6"].map((selector) => ({
@@ -71,8 +70,7 @@ async function load(): Promise<(html: string) => string> {
         // RFC 3986 appendix C: so delimited, an address ends where it ends.
         options: { linkBrackets: ["<", ">"], hideLinkHrefIfSameAsText: true, pathRewrite: link },
       },
-      // Of a picture only the words: its address is of no use without it.
-      { selector: "img", options: { linkBrackets: false, pathRewrite: () => "" } },
+      { selector: "img", format: "image" },
       { selector: "table", format: "table", options: { uppercaseHeaderCells: false } },
       { selector: "tr", format: "block", options: { leadingLineBreaks: 1, trailingLineBreaks: 1 } },
       { selector: "td", format: "cell" },
@@ -81,10 +79,22 @@ async function load(): Promise<(html: string) => string> {
   });
 }
 
-/** In a mail only whole addresses lead anywhere; what runs a script is none. */
+/**
+ * In a mail only whole addresses lead anywhere; what runs a script is none. The library has taken
+ * `mailto:` off already.
+ */
 function link(href: string): string {
-  return /^(?!javascript:|data:|vbscript:)[a-z][a-z0-9+.-]*:/i.test(href.trim()) ? href.trim() : "";
+  const address = href.trim();
+  const leads = /^(?!javascript:|data:|vbscript:)[a-z][a-z0-9+.-]*:|^[^\s@]+@[^\s@]+$/i.test(
+    address,
+  );
+  return leads ? address : "";
 }
+
+/** Of a picture only the words: its address is of no use without it. */
+const image: Formatter = (node, _walk, builder) => {
+  builder.addInline(node.attribs?.["alt"] ?? "");
+};
 
 /** Columns for tables of data; those that only lay out a page are read in their order. */
 const table: Formatter = (node, walk, builder, options) => {

@@ -6,7 +6,7 @@
 import type { Exchange, Mechanism, SaslContext } from "../sasl/mechanism.ts";
 import { SaslError } from "../sasl/mechanism.ts";
 import { auth, CANCEL, response, unbase64 } from "./command.ts";
-import { SmtpError } from "./error.ts";
+import { CommandError, SmtpError } from "./error.ts";
 import type { Group } from "./group.ts";
 import { classOf, type Reply } from "./reply.ts";
 import { type Line, read, type Step } from "./step.ts";
@@ -73,7 +73,7 @@ export function* groupAuth(
 /**
  * One mechanism, step by step.
  * @returns the refusal, or `undefined` once the server accepted and proved what it had to.
- * @throws SmtpError `protocol_error` when a challenge is not base64, never ends or proves nothing.
+ * @throws SmtpError `auth_refused` when a challenge is not base64, never ends or proves nothing.
  */
 export function* authenticate(
   mechanism: Mechanism,
@@ -113,20 +113,29 @@ function* exchanged(
     if (count === 0 && withInitial && mechanism.oneShot && challenge && challenge.length === 0) {
       held = initial;
     }
-    let answer: Uint8Array;
+    let answer: Line;
     try {
-      if (held !== undefined) answer = held;
+      if (held !== undefined) answer = fitting(held);
       else if (!challenge) throw new SaslError("the challenge is not base64");
-      else answer = exchange.next(challenge);
+      else answer = fitting(exchange.next(challenge));
     } catch (error) {
       if (!(error instanceof SaslError)) throw error;
       yield* cancel();
       throw untrusted(error);
     }
     held = undefined;
-    yield { do: "write", line: response(answer) };
+    yield { do: "write", line: answer };
   }
   throw untrusted(new SaslError("the challenges do not end"));
+}
+
+/** A token may be longer than a response (RFC 4954 §4): no fault of ours, and no login either. */
+function fitting(octets: Uint8Array): Line {
+  try {
+    return response(octets);
+  } catch (error) {
+    throw error instanceof CommandError ? new SaslError("the response is too long to send") : error;
+  }
 }
 
 /** `*` and its 501; how the server takes it no longer matters. */

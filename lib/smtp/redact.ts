@@ -15,13 +15,7 @@ export class Redactor {
     if (!secret) return;
     const octets = new TextEncoder().encode(secret);
     const encoded = base64(octets);
-    this.#add(
-      secret,
-      encoded,
-      encoded.replace(/=+$/, ""),
-      urlEncoded(octets),
-      base64url(encoded),
-    );
+    this.#add(secret, encoded, encoded.replace(/=+$/, ""), urlEncoded(octets), base64url(encoded));
   }
 
   /** Learn a string that crossed the wire as it is (a SASL response). */

@@ -66,6 +66,8 @@ class Session {
   error: SmtpError | undefined;
   #transactions = 0;
   #quitQueued = false;
+  /** Nothing may leave behind content: the server has refused what did. */
+  #contentAlone = false;
   /** Set while AUTH shares a group whose replies have not all been read. */
   #loginPending = false;
   #loginRefused: Refusal | "unfinished" | undefined;
@@ -177,7 +179,7 @@ class Session {
       const following = this.#next();
       queued = false;
       // RFC 2920 §3.1: content may be first in a group. What follows it leaves with it.
-      if (sent && this.group.pipelining) {
+      if (sent && this.group.pipelining && !this.#contentAlone) {
         if (following === undefined) {
           yield* this.#quit();
         } else if (!following.oneFlight(this.plan.chunking)) {
@@ -186,6 +188,14 @@ class Session {
         }
       }
       yield* this.#settle();
+      if (queued && following?.outOfSequence) {
+        // Some servers discard what they find behind content, whatever RFC 2920 §3.1 allows. It is
+        // no verdict on the message: it goes again, by itself.
+        this.#contentAlone = true;
+        following.disown();
+        this.live.splice(this.live.indexOf(following), 1);
+        queued = false;
+      }
       if (current.open && (following || current.withdrawn)) yield* this.#rset();
       current = following;
     }

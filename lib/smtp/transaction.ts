@@ -84,9 +84,21 @@ export class Transaction {
     return this.#data !== undefined && classOf(this.#data) === "intermediate";
   }
 
+  /** Whether MAIL came at a time that the server does not take it at (503), and nothing after it. */
+  get outOfSequence(): boolean {
+    return (
+      !this.invited &&
+      !this.#terminated &&
+      this.recipients.length > 0 &&
+      this.recipients.every(
+        ({ fate }) => fate?.is === "refused" && fate.by === "mail" && fate.reply.code === 503,
+      )
+    );
+  }
+
   /**
-   * The login that shared the group was refused: what the server said to the envelope was only its
-   * echo. A verdict on content stands, since it was given.
+   * What the envelope shared its group with was refused, as a login may be: what the server said to
+   * the envelope was only its echo. A verdict on content stands, since it was given.
    */
   disown(): void {
     for (const recipient of this.recipients) {

@@ -294,6 +294,18 @@ describe("examples", () => {
   );
 });
 
+test("lib/DECISIONS.md gives a reason for every dependency", () => {
+  const { dependencies, devDependencies } = JSON.parse(read("package.json")) as Record<
+    "dependencies" | "devDependencies",
+    Record<string, string>
+  >;
+  const decisions = read("lib/DECISIONS.md");
+  const missing = Object.keys({ ...dependencies, ...devDependencies }).filter(
+    (name) => !name.startsWith("@types/") && !decisions.includes(`\`${name}\``),
+  );
+  expect(missing).toEqual([]);
+});
+
 test("README has every mechanism, strongest first", () => {
   const text = section("## Mechanisms").split("Without TLS")[0] ?? "";
   const listed = text.match(/\b[A-Z][A-Z0-9]+(?:-[A-Z0-9]+)*\b/g) ?? [];

@@ -76,7 +76,10 @@ export async function startHaraka(options: MtaOptions = {}): Promise<Mta> {
   write("config/server.pem", certificate.cert);
   // Else it would spend seconds of a processor's time on parameters that TLS 1.3 has no use for.
   write("config/dhparams.pem", dhParameters());
-  write("config/connection.ini", readFileSync(join(haraka.folder, "config/connection.ini"), "utf8"));
+  write(
+    "config/connection.ini",
+    readFileSync(join(haraka.folder, "config/connection.ini"), "utf8"),
+  );
   write("config/log.ini", "[main]\nlevel=info\n");
   write("config/me", `mail.${domain}\n`);
   write("config/mailboxes.json", JSON.stringify({ passwords, known, plain, mail, mechanisms }));
@@ -187,7 +190,7 @@ exports.hook_queue_outbound = function (next, connection) {
       fs.linkSync(whole, path.join(box, uuid));
     }
     fs.unlinkSync(whole);
-    next(OK, "Message queued (" + uuid + ")");
+    next(OK, "Message queued");
   });
   message.pipe(file, { line_endings: "\\n" });
 };

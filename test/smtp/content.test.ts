@@ -1,7 +1,7 @@
 /** Content on its way to the wire: no cut and no octet may make an end of data that was not sent. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonicalise, ContentEncoder, contentOf } from "../../lib/smtp/data.ts";
+import { ContentEncoder, canonicalise, contentOf } from "../../lib/smtp/data.ts";
 
 type Framing = "data" | "bdat";
 
@@ -43,7 +43,12 @@ describe("ContentEncoder", () => {
       fc.property(content, points, fc.constantFrom<Framing>("data", "bdat"), (octets, at, as) => {
         const whole = encode([octets], as);
         expect(encode(cut(octets, at), as)).toEqual(whole);
-        expect(encode([...octets].map((octet) => Uint8Array.of(octet)), as)).toEqual(whole);
+        expect(
+          encode(
+            [...octets].map((octet) => Uint8Array.of(octet)),
+            as,
+          ),
+        ).toEqual(whole);
       }),
       { numRuns: 2000 },
     );
@@ -75,7 +80,16 @@ describe("ContentEncoder", () => {
     );
   });
 
-  const smuggled = ["\n.\n", "\r.\r", "\n.\r\n", "\r\n.\r", "\r\n.\n", "\r.\r\n", "\r\n.\r\n", "\n.\r"];
+  const smuggled = [
+    "\n.\n",
+    "\r.\r",
+    "\n.\r\n",
+    "\r\n.\r",
+    "\r\n.\n",
+    "\r.\r\n",
+    "\r\n.\r\n",
+    "\n.\r",
+  ];
   it.each(smuggled)("lets %j end nothing, at any chunk bound", (sequence) => {
     const octets = Buffer.from(`a${sequence}MAIL FROM:<x@y>`, "latin1");
     for (let first = 0; first <= octets.length; first += 1) {

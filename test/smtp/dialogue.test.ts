@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, it } from "vitest";
 import { dialogues, expectReport } from "../support/dialogue.ts";
 import { playPure, type Split } from "../support/player.ts";
 

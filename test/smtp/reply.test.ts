@@ -45,10 +45,20 @@ const wire = fc
   .array(
     fc.oneof(
       fc.uint8Array({ maxLength: 40 }),
-      fc.constantFrom(
-        ...["250 ok\r\n", "250-a\r\n", "250\r\n", "421 x\n", "550-5.1.1 x\r\n", "2zz\r\n", "\r\n"],
-        ...["334 ", "250-", "25", "\r", "\n", "\r\r\n", "2.0.0 ", "600 x\r\n", "199 x\r\n"],
-      ).map(bytes),
+      fc
+        .constantFrom(
+          ...[
+            "250 ok\r\n",
+            "250-a\r\n",
+            "250\r\n",
+            "421 x\n",
+            "550-5.1.1 x\r\n",
+            "2zz\r\n",
+            "\r\n",
+          ],
+          ...["334 ", "250-", "25", "\r", "\n", "\r\r\n", "2.0.0 ", "600 x\r\n", "199 x\r\n"],
+        )
+        .map(bytes),
     ),
     { maxLength: 12 },
   )
@@ -136,7 +146,7 @@ describe("ReplyDecoder", () => {
   });
 
   it("looks at each octet once: one search a line, one copy an octet", () => {
-    const octets = bytes("250-some text of a reply\r\n".repeat(400) + "250 end\r\n");
+    const octets = bytes(`${"250-some text of a reply\r\n".repeat(400)}250 end\r\n`);
     let copied = 0;
     let searches = 0;
     class Counting extends Uint8Array {
@@ -208,9 +218,16 @@ describe("capabilities", () => {
         for (const limit of [found.size, ...Object.values(found.limits)]) {
           if (limit !== undefined) expect(Number.isSafeInteger(limit) && limit > 0).toBe(true);
         }
-        const firsts = lines.slice(1).map((text) => text.trim().split(/[ \t]+/)[0]?.toUpperCase());
+        const firsts = lines.slice(1).map((text) =>
+          text
+            .trim()
+            .split(/[ \t]+/)[0]
+            ?.toUpperCase(),
+        );
         for (const keyword of found.keywords.keys()) {
-          expect(firsts.some((first) => first === keyword || first?.startsWith("AUTH="))).toBe(true);
+          expect(firsts.some((first) => first === keyword || first?.startsWith("AUTH="))).toBe(
+            true,
+          );
         }
       }),
     );

@@ -93,7 +93,5 @@ function expectTranscript(entries: readonly Entry[], { lines, plan }: Dialogue):
 }
 
 function sockets(): readonly string[] {
-  return process
-    .getActiveResourcesInfo()
-    .filter((name) => /^(TCP|TLS).*(Wrap|WRAP)$/.test(name));
+  return process.getActiveResourcesInfo().filter((name) => /^(TCP|TLS).*(Wrap|WRAP)$/.test(name));
 }

@@ -52,14 +52,17 @@ describe("Transcript", () => {
         expect(at).toBeLessThan(entries.length - 1);
         expect(entries[at - 1]?.at).toBe(kept[at - 1]);
         // All that is missing is missing there.
-        expect((kept[at] as number) - (kept[at - 1] as number)).toBe(lines.length - kept.length + 1);
+        expect((kept[at] as number) - (kept[at - 1] as number)).toBe(
+          lines.length - kept.length + 1,
+        );
       }),
       { numRuns: 150 },
     );
   });
 
   it("keeps a conversation of 255 short lines whole, and cuts a longer one", () => {
-    const short = (count: number) => Array.from({ length: count }, () => ({ server: false, text: "x" }));
+    const short = (count: number) =>
+      Array.from({ length: count }, () => ({ server: false, text: "x" }));
     expect(record(short(255)).some(marker)).toBe(false);
     expect(record(short(255))).toHaveLength(255);
     const cut = record(short(1000));
@@ -98,7 +101,13 @@ describe("Redactor", () => {
   const secret = fc.oneof(
     fc.string({ minLength: 6, maxLength: 40 }),
     fc.string({ unit: "binary", minLength: 6, maxLength: 20 }),
-    fc.constantFrom("p+a/s=s w?r&d", "密码密码密码", "a.*b[c]^$|(d)", "ends with \\", "\ud800lonely"),
+    fc.constantFrom(
+      "p+a/s=s w?r&d",
+      "密码密码密码",
+      "a.*b[c]^$|(d)",
+      "ends with \\",
+      "\ud800lonely",
+    ),
   );
   const around = fc.constantFrom("", " ", "user=", '"', "\n", "=", "x");
 

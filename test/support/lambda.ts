@@ -13,6 +13,8 @@ export interface LambdaFunction {
   /** Everything the function wrote to its log. */
   log(): string;
   stop(): Promise<void>;
+  /** SIGKILL: nothing of its own runs any more. */
+  kill(): Promise<void>;
 }
 
 export const AWS_ENVIRONMENT = {
@@ -52,6 +54,12 @@ export async function startFunction(
       settle({ number: 0, error: `the function's process ended (${code}): ${log}` });
     }
   });
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  };
   let count = 0;
   return {
     invoke: (event, milliseconds = 20_000) =>
@@ -64,12 +72,8 @@ export async function startFunction(
         child.send({ number: count, event, milliseconds });
       }),
     log: () => log,
-    stop: async () => {
-      if (child.exitCode !== null) return;
-      const exited = once(child, "exit");
-      child.kill();
-      await exited;
-    },
+    stop: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
   };
 }
 

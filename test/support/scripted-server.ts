@@ -179,7 +179,6 @@ class Actor {
     this.#socket = new TLSSocket(plain, {
       isServer: true,
       secureContext: this.#context,
-      allowHalfOpen: true,
     });
     this.#listen();
   }

@@ -182,7 +182,8 @@ class Driver {
    * verdict counts, and the rest need not be sent.
    */
   async #drain(framing: "data" | "bdat"): Promise<void> {
-    const found = this.#partSent && framing === "data" ? this.#connection.unsolicited(this.#phase) : undefined;
+    const found =
+      this.#partSent && framing === "data" ? this.#connection.unsolicited(this.#phase) : undefined;
     if (found !== undefined && found !== "partial") throw this.#early(found);
     try {
       await this.#send();
@@ -195,9 +196,13 @@ class Driver {
   #early(reply: Reply): SmtpError {
     this.#options.transcript.server(this.#options.watch.elapsed(), reply);
     if (reply.code < 400) {
-      return new SmtpError("protocol_error", `The server answered ${reply.code} before the content's end.`, {
-        phase: "content",
-      });
+      return new SmtpError(
+        "protocol_error",
+        `The server answered ${reply.code} before the content's end.`,
+        {
+          phase: "content",
+        },
+      );
     }
     return new SmtpError("content_refused", "The server refused the content before its end.", {
       phase: "content",

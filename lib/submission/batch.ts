@@ -1,0 +1,89 @@
+/**
+ * A batch of orders as a queue delivers them. What has no order of its own goes all at once, so that
+ * messages of one mailbox share one session; of a group whose order counts, each waits for the one
+ * before, and behind one that failed the rest stays where it is. Nothing begins that could not end.
+ */
+import type { Result } from "./outcome.ts";
+import { verdictOf } from "./redelivery.ts";
+import { type Limits, type Order, type SubmitPorts, submitAll } from "./submit.ts";
+
+export interface BatchItem {
+  readonly order: Order;
+  /** Set where the order within the group counts (FIFO). */
+  readonly group?: string | undefined;
+  /** Settled before it came to sending: it takes its place in the group, and no more. */
+  readonly known?: Result | undefined;
+}
+
+/** Messages in one session at most; SQS hands out ten unless it is told otherwise. */
+const SESSION = 25;
+/** Milliseconds that a session should have ahead of it when it begins. */
+const START_MS = 5_000;
+const LEAST_MS = 1_000;
+
+/** The result of each; undefined for what was not started. */
+export async function submitBatch(
+  ports: SubmitPorts,
+  items: readonly BatchItem[],
+  limits: Limits,
+): Promise<readonly (Result | undefined)[]> {
+  // A function with a short timeout has less than that from the beginning.
+  const needed = Math.min(START_MS, Math.max(LEAST_MS, limits.timeLeft() / 4));
+  const results: (Result | undefined)[] = items.map(({ known }) => known);
+  const stopped = new Set<string>();
+  for (const round of rounds(items)) {
+    const open = round.filter((index) => !stopped.has(items[index]?.group ?? "\n"));
+    const fresh = open.filter((index) => results[index] === undefined);
+    if (fresh.length > 0) {
+      if (limits.timeLeft() < needed) {
+        for (const index of fresh) stop(stopped, items[index]);
+        continue;
+      }
+      const orders = fresh.map((index) => (items[index] as BatchItem).order);
+      const settled = await submitAll(ports, orders, limits);
+      for (const [position, index] of fresh.entries()) results[index] = settled[position];
+    }
+    for (const index of open) {
+      const result = results[index];
+      if (result === undefined || verdictOf(result) === "again") stop(stopped, items[index]);
+    }
+  }
+  return results.map((result, index) => (behind(items, results, index) ? undefined : result));
+}
+
+function stop(stopped: Set<string>, item: BatchItem | undefined): void {
+  if (item?.group !== undefined) stopped.add(item.group);
+}
+
+/** Also what needed no sending waits behind a failure: its record is returned with the others. */
+function behind(
+  items: readonly BatchItem[],
+  results: readonly (Result | undefined)[],
+  index: number,
+): boolean {
+  const group = items[index]?.group;
+  if (group === undefined) return false;
+  return items.slice(0, index).some((item, before) => {
+    const result = results[before];
+    return item.group === group && (result === undefined || verdictOf(result) === "again");
+  });
+}
+
+/** Indexes that may go together: all that is free in one, of each group the next. */
+function rounds(items: readonly BatchItem[]): readonly (readonly number[])[] {
+  const depth = new Map<string, number>();
+  const ordered: number[][] = [];
+  const free: number[] = [];
+  for (const [index, { group }] of items.entries()) {
+    if (group === undefined) {
+      free.push(index);
+      continue;
+    }
+    const round = depth.get(group) ?? 0;
+    depth.set(group, round + 1);
+    ordered[round] = [...(ordered[round] ?? []), index];
+  }
+  const chunks: number[][] = [];
+  for (let at = 0; at < free.length; at += SESSION) chunks.push(free.slice(at, at + SESSION));
+  return [...chunks, ...ordered];
+}
