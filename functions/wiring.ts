@@ -9,6 +9,9 @@ import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
 import { Mailboxes } from "../lib/submission/mailboxes.ts";
+import type { SharedState } from "../lib/submission/ports.ts";
+import type { QueuePorts } from "../lib/submission/queue.ts";
+import { RateLimit } from "../lib/submission/rate.ts";
 import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
 import { createTokenSource } from "../lib/submission/token.ts";
 import { jsonLog, type Log } from "../lib/telemetry/log.ts";
@@ -16,6 +19,7 @@ import { jsonLog, type Log } from "../lib/telemetry/log.ts";
 export interface Wiring {
   readonly config: Config;
   readonly ports: SubmitPorts;
+  readonly queues: QueuePorts;
   readonly log: Log;
 }
 
@@ -31,23 +35,29 @@ export function wiring(): Wiring {
 function assemble(): Wiring | ConfigError {
   try {
     const config = loadConfig(process.env);
+    const { ledgerTable } = config;
+    const table = ledgerTable === undefined ? undefined : once(() => openTable(ledgerTable));
+    const shared = table && (async () => (await table()).shared);
     return {
       config,
       log: jsonLog(config.logLevel),
+      queues: queuePorts(config),
       ports: {
         config,
         mailboxes: new Mailboxes({
           secrets: secretsManager(),
           cacheSeconds: config.cacheSeconds,
           now: () => performance.now(),
+          shared,
         }),
+        rate: new RateLimit(shared),
         relay: new Relay(),
         tokens: createTokenSource(),
         ehloName: ownName(),
         composer: () => import("../lib/message/composer.ts"),
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
         signer: async () => (await import("../lib/message/dkim.ts")).signContent,
-        ...(config.ledgerTable !== undefined && { ledger: once(() => ledger(config.ledgerTable)) }),
+        ...(table && { ledger: async () => (await table()).ledger }),
       },
     };
   } catch (error) {
@@ -56,9 +66,24 @@ function assemble(): Wiring | ConfigError {
   }
 }
 
-async function ledger(table = ""): Promise<Ledger> {
-  const { dynamoLedger } = await import("../lib/aws/dynamodb.ts");
-  return new Ledger({ store: dynamoLedger(table), now: Date.now, token: randomUUID });
+function queuePorts(config: Config): QueuePorts {
+  const { payloadBucket: bucket } = config;
+  const s3 = () => import("../lib/aws/payloads.ts");
+  return {
+    config,
+    queue: once(async () => (await import("../lib/aws/sqs.ts")).sqsQueue()),
+    objects: once(async () => (await s3()).s3Objects()),
+    ...(bucket !== undefined && { payloads: once(async () => (await s3()).s3Payloads(bucket)) }),
+  };
+}
+
+async function openTable(name: string): Promise<{ ledger: Ledger; shared: SharedState }> {
+  const { dynamoTable } = await import("../lib/aws/dynamodb.ts");
+  const table = dynamoTable(name);
+  return {
+    ledger: new Ledger({ store: table.ledger, now: Date.now, token: randomUUID }),
+    shared: table.shared,
+  };
 }
 
 /** Clients are made when first needed, and once: their code is not loaded for what does not use it. */

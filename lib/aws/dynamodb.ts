@@ -7,14 +7,60 @@ import {
   DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
+  UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import type { LedgerRecord, LedgerState, LedgerStore } from "../submission/ledger.ts";
 import type { Result } from "../submission/outcome.ts";
+import type { SharedState } from "../submission/ports.ts";
 
 type Item = NonNullable<PutItemCommand["input"]["Item"]>;
 
-export function dynamoLedger(table: string): LedgerStore {
+/** One client for all that is kept in the table. */
+export function dynamoTable(table: string): { ledger: LedgerStore; shared: SharedState } {
   const client = new DynamoDBClient({ maxAttempts: 4 });
+  return { ledger: ledger(client, table), shared: shared(client, table) };
+}
+
+function shared(client: DynamoDBClient, table: string): SharedState {
+  return {
+    async count(key, amount, most, expires) {
+      if (amount > most) return false;
+      try {
+        await client.send(
+          new UpdateItemCommand({
+            TableName: table,
+            Key: { pk: { S: key } },
+            UpdateExpression: "ADD #count :amount SET #expires = :expires",
+            ConditionExpression: "attribute_not_exists(#count) OR #count <= :room",
+            ExpressionAttributeNames: { "#count": "count", "#expires": "expires" },
+            ExpressionAttributeValues: {
+              ":amount": { N: String(amount) },
+              ":room": { N: String(most - amount) },
+              ":expires": { N: String(expires) },
+            },
+          }),
+        );
+        return true;
+      } catch (error) {
+        if (error instanceof ConditionalCheckFailedException) return false;
+        throw error;
+      }
+    },
+    async note(key, text, expires) {
+      const Item = { pk: { S: key }, text: { S: text }, expires: { N: String(expires) } };
+      await client.send(new PutItemCommand({ TableName: table, Item }));
+    },
+    async recall(key) {
+      const { Item: item } = await client.send(
+        new GetItemCommand({ TableName: table, Key: { pk: { S: key } }, ConsistentRead: true }),
+      );
+      // Deletion lags: an expired note is none.
+      return Number(item?.["expires"]?.N ?? 0) * 1000 > Date.now() ? item?.["text"]?.S : undefined;
+    },
+  };
+}
+
+function ledger(client: DynamoDBClient, table: string): LedgerStore {
   const put = async (
     record: LedgerRecord,
     condition: string,

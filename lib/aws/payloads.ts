@@ -4,7 +4,12 @@
  */
 import { randomUUID } from "node:crypto";
 import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
-import { ObjectError, type ObjectReference, type Objects, type Payloads } from "../submission/queue.ts";
+import {
+  ObjectError,
+  type ObjectReference,
+  type Objects,
+  type Payloads,
+} from "../submission/queue.ts";
 
 /** 25 MiB of message, a third more as base64 (RFC 2045 §6.8), and some room for the JSON about it. */
 const MOST = 36 * 1024 * 1024;
@@ -64,7 +69,9 @@ async function read(s3: S3Client, { bucket, key, versionId }: ObjectReference) {
     const missing = status === 404 || status === 405;
     throw new ObjectError(
       missing ? "missing" : "unavailable",
-      missing ? `There is no ${what}.` : `${what} could not be read (${name}, ${status ?? "no answer"}).`,
+      missing
+        ? `There is no ${what}.`
+        : `${what} could not be read (${name}, ${status ?? "no answer"}).`,
     );
   }
 }

@@ -13,7 +13,9 @@ export function secretsManager(): SecretReader {
         const answer = await client.send(new GetSecretValueCommand({ SecretId: id }), {
           abortSignal: AbortSignal.timeout(TIMEOUT_MS),
         });
-        if (answer.SecretString !== undefined) return answer.SecretString;
+        if (answer.SecretString !== undefined) {
+          return { secret: answer.SecretString, version: answer.VersionId ?? "" };
+        }
       } catch (error) {
         throw translate(error as Error, id);
       }

@@ -48,11 +48,11 @@ export async function deliver(
   const rotated = fresh.fingerprint !== mailbox.fingerprint;
   const renewed = !rotated && first.token !== undefined && mailbox.oauth2 !== undefined;
   if (renewed && mailbox.oauth2) ports.tokens.invalidate(mailbox.oauth2, first.token as string);
-  if (!renewed) ports.mailboxes.refuse(mailbox, reason(first.report));
+  if (!renewed) await ports.mailboxes.refuse(mailbox, reason(first.report));
   if (!rotated && !renewed) return { mailbox, sent: first };
   const second = await attempt(ports, fresh, submissions, options());
   if (!("resting" in second) && loginRefused(second.report)) {
-    ports.mailboxes.refuse(fresh, reason(second.report));
+    await ports.mailboxes.refuse(fresh, reason(second.report));
   }
   return { mailbox: fresh, sent: second };
 }
@@ -67,14 +67,14 @@ async function attempt(
 ): Promise<Attempt> {
   const run = async (): Promise<{ value: Attempt; proven: boolean }> => {
     // Looked at only when it is this one's turn: the attempt before may have been refused.
-    const resting = ports.mailboxes.refusal(mailbox);
+    const resting = await ports.mailboxes.resting(mailbox);
     if (resting !== undefined) return { value: { resting }, proven: false };
     const token = mailbox.oauth2 && (await ports.tokens.get(mailbox.oauth2, options.signal));
     const sent = await ports.relay.send(await target(ports, mailbox, token), submissions, options);
     const value = token === undefined ? sent : { ...sent, token };
     if (loginRefused(sent.report) && token === undefined) {
       // Said at once, before the next one's turn comes.
-      ports.mailboxes.refuse(mailbox, reason(sent.report));
+      await ports.mailboxes.refuse(mailbox, reason(sent.report));
     }
     return { value, proven: sent.report.mechanism !== undefined };
   };

@@ -47,8 +47,10 @@ export interface Mailbox {
   readonly maxRecipients: number;
   readonly maxMessageBytes: number;
   readonly maxPerMinute: number | undefined;
-  /** Tells one content of the secret from another. */
+  /** Tells one content of the secret from another. Made of the secret: it never leaves the process. */
   readonly fingerprint: string;
+  /** Where it was read, and which version: names that may be written down. */
+  readonly source: string;
 }
 
 const some = z.string().check(z.minLength(1, "must not be empty"));
@@ -167,9 +169,10 @@ const Secret = z
 
 /**
  * @param secret the `SecretString`
+ * @param source the secret's id and version
  * @throws MailboxError `mailbox_invalid`, naming each field at fault
  */
-export function parseMailboxSecret(secret: string): Mailbox {
+export function parseMailboxSecret(secret: string, source = ""): Mailbox {
   let json: unknown;
   try {
     json = JSON.parse(secret);
@@ -208,6 +211,7 @@ export function parseMailboxSecret(secret: string): Mailbox {
     maxRecipients: rest.maxRecipients,
     maxMessageBytes: rest.maxMessageBytes,
     maxPerMinute: rest.maxPerMinute,
+    source,
     fingerprint: createHash("sha256").update(secret).digest("base64url"),
   });
 }

@@ -4,7 +4,7 @@
  * are remembered, so that no account is ever locked by trying again.
  */
 import { type Mailbox, MailboxError, parseMailboxSecret } from "./mailbox.ts";
-import { SecretError, type SecretReader } from "./ports.ts";
+import { SecretError, type SecretReader, type SharedState } from "./ports.ts";
 
 /** How long refused credentials rest, in milliseconds. */
 export const REFUSED_REST_MS = 15 * 60_000;
@@ -21,6 +21,8 @@ export interface MailboxesOptions {
   readonly cacheSeconds: number;
   /** Milliseconds on a clock that does not jump. */
   readonly now: () => number;
+  /** Where other instances say which credentials were refused; absent: this one knows only its own. */
+  readonly shared?: (() => Promise<SharedState>) | undefined;
 }
 
 export class Mailboxes {
@@ -54,11 +56,20 @@ export class Mailboxes {
     return this.#readOrStale(id, refused);
   }
 
-  /** Remember that a server refused these credentials. */
-  refuse(mailbox: Mailbox, message: string): void {
+  /** Remember that a server refused these credentials, and let other instances know. */
+  async refuse(mailbox: Mailbox, message: string): Promise<void> {
     this.#proven.delete(mailbox.fingerprint);
     const until = this.#options.now() + REFUSED_REST_MS;
     this.#refused.set(mailbox.fingerprint, { until, message });
+    const expires = Math.floor((Date.now() + REFUSED_REST_MS) / 1000);
+    await this.#ask((shared) => shared.note(refusedKey(mailbox), message, expires));
+  }
+
+  /** Why these credentials must rest, by this instance's knowledge or, unproven, by any other's. */
+  async resting(mailbox: Mailbox): Promise<string | undefined> {
+    const own = this.refusal(mailbox);
+    if (own !== undefined || this.#proven.has(mailbox.fingerprint)) return own;
+    return this.#ask((shared) => shared.recall(refusedKey(mailbox)));
   }
 
   /** Why these credentials must rest, or `undefined`. */
@@ -97,6 +108,16 @@ export class Mailboxes {
     }
   }
 
+  /** The table is a help here, not a condition: without it an instance goes by what it knows. */
+  async #ask<T>(question: (shared: SharedState) => Promise<T>): Promise<T | undefined> {
+    try {
+      const shared = await this.#options.shared?.();
+      return shared && (await question(shared));
+    } catch {
+      return undefined;
+    }
+  }
+
   async #readOrStale(id: string, last: Mailbox): Promise<Mailbox> {
     try {
       return await this.#read(id);
@@ -115,16 +136,20 @@ export class Mailboxes {
   }
 
   async #fetch(id: string): Promise<Mailbox> {
-    let secret: string;
+    let found: { readonly secret: string; readonly version: string };
     try {
-      secret = await this.#options.secrets.read(id);
+      found = await this.#options.secrets.read(id);
     } catch (error) {
       if (!(error instanceof SecretError)) throw error;
       if (error.kind === "missing") throw new MailboxError("mailbox_unknown", error.message);
       throw new MailboxError("mailbox_unavailable", error.message, error.kind === "unavailable");
     }
-    const mailbox = parseMailboxSecret(secret);
+    const mailbox = parseMailboxSecret(found.secret, `${id}#${found.version}`);
     this.#held.set(id, { mailbox, readAt: this.#options.now() });
     return mailbox;
   }
+}
+
+function refusedKey(mailbox: Mailbox): string {
+  return `refused#${mailbox.source}`;
 }

@@ -10,10 +10,24 @@ import type { OAuth2 } from "./token.ts";
 
 export interface SecretReader {
   /**
-   * The secret's current string.
+   * The secret's current string, and the name of its version: not secret, and another one after
+   * each change.
    * @throws SecretError
    */
-  read(id: string): Promise<string>;
+  read(id: string): Promise<{ readonly secret: string; readonly version: string }>;
+}
+
+/** What instances must know of one another; kept beside the ledger. */
+export interface SharedState {
+  /**
+   * Count `amount` more under `key`, unless that would exceed `most`. False where it would: nothing
+   * is counted then.
+   * @param expires seconds since the epoch
+   */
+  count(key: string, amount: number, most: number, expires: number): Promise<boolean>;
+  /** Remember a text until then; nothing secret. @param expires seconds since the epoch */
+  note(key: string, text: string, expires: number): Promise<void>;
+  recall(key: string): Promise<string | undefined>;
 }
 
 /** Why a secret could not be read. `missing` will not mend itself. */

@@ -46,7 +46,12 @@ export function delayAfter(receives: number, retryable: boolean, random = Math.r
 }
 
 /** @param sentAt when the message was put on the queue, in milliseconds since the epoch */
-export function givenUp(receives: number, sentAt: number, delay: number, now = Date.now()): boolean {
+export function givenUp(
+  receives: number,
+  sentAt: number,
+  delay: number,
+  now = Date.now(),
+): boolean {
   return receives >= MOST_RECEIVES || now + delay * 1000 > sentAt + RETENTION_MS - LONGEST * 1000;
 }
 

@@ -13,6 +13,7 @@ import type { Ledger } from "./ledger.ts";
 import { type ErrorResult, overall, type Result, unsent } from "./outcome.ts";
 import type { SendOptions, Sent } from "./ports.ts";
 import { BUSY, prepare, type Ready, record } from "./prepare.ts";
+import type { RateLimit } from "./rate.ts";
 
 /** One request on its way in. */
 export interface Order {
@@ -44,6 +45,7 @@ export interface SubmitPorts extends DeliveryPorts {
   };
   /** Absent: nothing is known across invocations, and nothing is promised about them. */
   readonly ledger?: () => Promise<Ledger>;
+  readonly rate: RateLimit;
   /** Loaded lazily: the composer is large, and the secret is on its way meanwhile. */
   readonly composer: () => Promise<Composer>;
   /** What only some messages need. */
@@ -95,9 +97,34 @@ async function send(
   group: readonly Ready[],
   limits: Limits,
 ): Promise<readonly Result[]> {
-  const results = await converse(ports, group, limits);
+  const results = await paced(ports, group, limits);
   await Promise.all(group.map(({ claim }, index) => record(claim, results[index] as Result)));
   return results;
+}
+
+/** Only as many as the mailbox's `maxPerMinute` leaves room for; the others wait for the next. */
+async function paced(
+  ports: SubmitPorts,
+  group: readonly Ready[],
+  limits: Limits,
+): Promise<readonly Result[]> {
+  const most = group[0]?.mailbox.maxPerMinute;
+  if (most === undefined) return converse(ports, group, limits);
+  const within: Ready[] = [];
+  for (const ready of group) {
+    if (await ports.rate.take(ready.secretId, most)) within.push(ready);
+  }
+  const sent = within.length > 0 ? await converse(ports, within, limits) : [];
+  const later = {
+    code: "rate_limited",
+    phase: "policy",
+    message: `The mailbox sends ${most} messages a minute, and this minute's are used up.`,
+  };
+  return group.map((ready) => {
+    const result = sent[within.indexOf(ready)];
+    const known = { ...knownOf(ready), retryable: true };
+    return result ?? merged(ready, unsent(ready.id, "deferred", later, known));
+  });
 }
 
 async function converse(

@@ -199,3 +199,63 @@ it("the ledger holds no credentials and no content", async () => {
   const answer = await http("GET", `/messages/${request.idempotencyKey}`);
   expect(answer.body).not.toContain("very private words");
 });
+
+describe("across instances", () => {
+  const environment = () => ({
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+    AWS_ENDPOINT_URL_DYNAMODB: dynamo.url,
+    LEDGER_TABLE: dynamo.table,
+  });
+
+  it("a refused password is not tried again by another instance", async () => {
+    const server = await startFakeSmtp({ ehlo: ["AUTH PLAIN"], on: { AUTH: "535 5.7.8 no" } });
+    secrets.put(
+      "refused",
+      JSON.stringify({
+        host: "127.0.0.1",
+        port: server.port,
+        security: "none",
+        allowPlaintextAuth: true,
+        username: "shop@example.com",
+        password: "wrong",
+      }),
+    );
+    for (const expected of [1, 0]) {
+      server.seen.length = 0;
+      const one = await startFunction("invoke", { ...environment(), MAILBOX_SECRET_ID: "refused" });
+      const result = await one.invoke(MESSAGE);
+      await one.stop();
+      expect(result).toMatchObject({ outcome: "deferred", error: { code: "auth_failed" } });
+      expect(server.seen.filter((line) => line.startsWith("AUTH"))).toHaveLength(expected);
+    }
+    await server.close();
+  });
+
+  it("maxPerMinute holds for all of them together", async () => {
+    const mailbox = {
+      host: "127.0.0.1",
+      port: smtp.port,
+      security: "none",
+      from: "shop@example.com",
+      maxPerMinute: 3,
+    };
+    secrets.put("slow", JSON.stringify(mailbox));
+    // All within one minute of the clock.
+    const left = 60_000 - (Date.now() % 60_000);
+    if (left < 10_000) await new Promise((resolve) => setTimeout(resolve, left));
+    const two = await Promise.all(
+      [1, 2].map(() => startFunction("invoke", { ...environment(), MAILBOX_SECRET_ID: "slow" })),
+    );
+    const results = await Promise.all(
+      [0, 1, 0, 1, 0, 1].map((which) =>
+        (two[which] as LambdaFunction).invoke({ ...MESSAGE, idempotencyKey: key() }),
+      ),
+    );
+    await Promise.all(two.map((one) => one.stop()));
+    const outcomes = results.map(({ outcome }) => outcome).sort();
+    expect(outcomes).toEqual([...Array(3).fill("accepted"), ...Array(3).fill("deferred")]);
+    const deferred = results.find(({ outcome }) => outcome === "deferred");
+    expect(deferred).toMatchObject({ retryable: true, error: { code: "rate_limited" } });
+    expect(sent()).toBe(3);
+  });
+});

@@ -1,0 +1,249 @@
+/**
+ * SQS, standard and FIFO: the one source that tries again for days, so everything deferred ends here.
+ * A record is acknowledged when its message is done, or has been laid before a person; every other
+ * is returned alone, and comes back after a while that grows.
+ */
+import { ConfigError } from "../lib/config.ts";
+import { parseRequest } from "../lib/message/schema.ts";
+import { submitBatch } from "../lib/submission/batch.ts";
+import { bodyHash, ledgerKey } from "../lib/submission/identity.ts";
+import { type Result, unsent } from "../lib/submission/outcome.ts";
+import {
+  CARRIED,
+  enqueue,
+  ObjectError,
+  pointerIn,
+  requestOf,
+  SOURCE,
+} from "../lib/submission/queue.ts";
+import {
+  type Carried,
+  carriedLedger,
+  carry,
+  delayAfter,
+  givenUp,
+  readCarried,
+  settledOf,
+  verdictOf,
+} from "../lib/submission/redelivery.ts";
+import type { SubmitPorts } from "../lib/submission/submit.ts";
+import {
+  complain,
+  dateOf,
+  type Incoming,
+  idOf,
+  isRecord,
+  laidBefore,
+  nameOf,
+  recordsOf,
+  requestId,
+  unwrap,
+} from "./events.ts";
+import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
+
+export interface BatchAnswer {
+  readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
+}
+
+/** A record of the queue, and what it holds. */
+interface Received extends Incoming {
+  readonly messageId: string | undefined;
+  readonly receipt: string | undefined;
+  readonly arn: string;
+  readonly group: string | undefined;
+  /** Those of the messages it took over from included. */
+  readonly receives: number;
+  readonly sentAt: number;
+  readonly carried: Carried | undefined;
+}
+
+/** What goes back to the queue, and for how long, in seconds. */
+interface Returned {
+  readonly record: Received;
+  readonly seconds: number;
+}
+
+export async function handler(event: unknown, context?: InvocationContext): Promise<BatchAnswer> {
+  const records = recordsOf(event);
+  let wired: Wiring;
+  try {
+    wired = wiring();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    complain(error.message, { name: error.name });
+    return failures(records.map((record) => (isRecord(record) ? record["messageId"] : undefined)));
+  }
+  const limits = limitsOf(context);
+  const received = await Promise.all(
+    records.map((record, index) => receive(wired, record, `${requestId(context)}-${index}`)),
+  );
+  const results = await submitBatch(portsFor(wired.ports, received), received.map(itemOf), limits);
+  const returned: Returned[] = [];
+  for (const [index, record] of received.entries()) {
+    const result = results[index];
+    if (result !== undefined) wired.log.submission("sqs", result, requestId(context));
+    const seconds = result ? await conclude(wired, record, result) : soon();
+    if (seconds !== undefined) returned.push({ record, seconds });
+  }
+  await postpone(wired, returned);
+  return failures(returned.map(({ record }) => record.messageId));
+}
+
+/** Lambda takes an empty identifier for the failure of the whole batch. */
+function failures(ids: readonly unknown[]): BatchAnswer {
+  const named = ids.filter((id): id is string => typeof id === "string" && id !== "");
+  return { batchItemFailures: [...new Set(named)].map((itemIdentifier) => ({ itemIdentifier })) };
+}
+
+/** Not started, or standing behind one that failed: it is nobody's fault, and soon its turn. */
+const soon = (): number => 1 + Math.round(Math.random() * 9);
+
+const itemOf = ({ order, group, known }: Received) => ({ order, group, known });
+
+async function receive(wired: Wiring, record: unknown, fallback: string): Promise<Received> {
+  const { messageId, body, receiptHandle, eventSourceARN, attributes, messageAttributes } =
+    isRecord(record) ? record : {};
+  const system = isRecord(attributes) ? attributes : {};
+  const arn = typeof eventSourceARN === "string" ? eventSourceARN : "";
+  const carried = readCarried(attributeOf(messageAttributes, CARRIED));
+  const date = dateOf(system["SentTimestamp"], { date: new Date() });
+  const known = {
+    id: idOf(messageId, fallback),
+    date: dateOf(carried?.date, { date }),
+    autoSubmitted: attributeOf(messageAttributes, SOURCE) !== "api",
+  };
+  const group = system["MessageGroupId"];
+  const count = Number(system["ApproximateReceiveCount"]);
+  return {
+    ...(await contentOf(wired, body, known)),
+    messageId: typeof messageId === "string" ? messageId : undefined,
+    receipt: typeof receiptHandle === "string" ? receiptHandle : undefined,
+    arn,
+    // A standard queue may have groups, too, for fairness: they say nothing about an order.
+    group: arn.endsWith(".fifo") && typeof group === "string" ? group : undefined,
+    receives: (Number.isSafeInteger(count) ? Math.max(count, 1) : 1) + (carried?.receives ?? 0),
+    sentAt: date.getTime(),
+    carried,
+  };
+}
+
+/** The request itself, fetched first where the queue holds only its place. */
+async function contentOf(
+  { queues }: Wiring,
+  body: unknown,
+  known: Parameters<typeof unwrap>[1],
+): Promise<Incoming> {
+  const incoming = unwrap(body, known);
+  const key = pointerIn(incoming.order.input);
+  if (key === undefined) return incoming;
+  const { order } = incoming;
+  try {
+    if (queues.payloads === undefined) throw new ObjectError("unavailable", "No PAYLOAD_BUCKET.");
+    return unwrap(await (await queues.payloads()).get(key), order);
+  } catch (error) {
+    const gone = error instanceof ObjectError && error.kind === "missing";
+    const message = "The request was too large for the queue, and cannot be read from its bucket.";
+    const problem = { code: "payload_unavailable", phase: "request", message };
+    const outcome = gone ? "rejected" : "deferred";
+    return { order, known: unsent(order.id, outcome, problem, { retryable: !gone }) };
+  }
+}
+
+function attributeOf(attributes: unknown, name: string): string | undefined {
+  const attribute = isRecord(attributes) ? attributes[name] : undefined;
+  const value = isRecord(attribute) ? attribute["stringValue"] : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Where no table keeps what earlier sends settled, the messages themselves have brought it. */
+function portsFor(ports: SubmitPorts, received: readonly Received[]): SubmitPorts {
+  if (ports.ledger !== undefined) return ports;
+  const known = received.flatMap(({ order, carried }) => {
+    const parsed = carried && parseRequest(order.input);
+    if (!carried || !parsed?.ok) return [];
+    const { request } = parsed;
+    const key = ledgerKey(request.mailbox, request.idempotencyKey ?? order.id);
+    return [{ key, hash: bodyHash(request), carried }];
+  });
+  if (known.length === 0) return ports;
+  const ledger = carriedLedger(known);
+  return { ...ports, ledger: async () => ledger };
+}
+
+/** Seconds until the record comes back; undefined where it is acknowledged. */
+async function conclude(
+  wired: Wiring,
+  record: Received,
+  result: Result,
+): Promise<number | undefined> {
+  const verdict = verdictOf(result);
+  if (verdict === "done") return undefined;
+  const delay = delayAfter(record.receives, result.retryable);
+  const over = givenUp(record.receives, record.sentAt, delay);
+  // Without a ledger a record that comes back is sent again, to those who have it already, too.
+  const lasting = wired.ports.ledger !== undefined;
+  const settled = settledOf(result).length;
+  if (verdict === "again" && !over) {
+    const before =
+      record.carried?.result.recipients.length === undefined ? 0 : carriedCount(record);
+    if (lasting || settled === before) return delay;
+    if (await handOver(wired, record, result, delay)) return undefined;
+  }
+  const why = verdict === "failed" ? "failed" : over ? "given up" : "could not be tried again";
+  const aside = await laidBefore(wired, { source: "sqs", order: record.order, result, why });
+  if (aside || (!lasting && settled > 0 && result.outcome !== "rejected")) return undefined;
+  return delay;
+}
+
+const carriedCount = ({ carried }: Received): number =>
+  carried?.result.recipients.filter(({ outcome }) => outcome !== "deferred").length ?? 0;
+
+/** A message in a queue cannot be changed: another takes its place, and knows who is settled. */
+async function handOver(
+  { queues }: Wiring,
+  { order, arn, group, receives }: Received,
+  result: Result,
+  delaySeconds: number,
+): Promise<boolean> {
+  try {
+    const queue = await queues.queue();
+    await enqueue(queues, await queue.urlOf(arn), {
+      content: requestOf({ input: order.input, id: result.id }),
+      attributes: {
+        [CARRIED]: JSON.stringify(carry(result, order.date, receives)),
+        ...(order.autoSubmitted === false && { [SOURCE]: "api" }),
+      },
+      delaySeconds,
+      group,
+    });
+    return true;
+  } catch (error) {
+    complain("the rest of a message could not be queued", { id: result.id, name: nameOf(error) });
+    return false;
+  }
+}
+
+/** Left undone it costs time alone: the record comes back when the queue's own timeout ends. */
+async function postpone({ queues }: Wiring, returned: readonly Returned[]): Promise<void> {
+  const byQueue = new Map<string, { receipt: string; seconds: number }[]>();
+  for (const { record, seconds } of returned) {
+    if (record.receipt === undefined || record.arn === "") continue;
+    const entries = byQueue.get(record.arn) ?? [];
+    byQueue.set(record.arn, [...entries, { receipt: record.receipt, seconds }]);
+  }
+  for (const [arn, entries] of byQueue) {
+    try {
+      const queue = await queues.queue();
+      await queue.postpone(await queueUrl(queues, arn), entries);
+    } catch (error) {
+      complain("records could not be postponed", { arn, name: nameOf(error) });
+    }
+  }
+}
+
+/** The configured queue's URL is known; that of another has to be asked for. */
+async function queueUrl({ config, queue }: Wiring["queues"], arn: string): Promise<string> {
+  const name = arn.split(":").at(-1);
+  const { queueUrl: own } = config;
+  return own?.endsWith(`/${name}`) ? own : (await queue()).urlOf(arn);
+}
