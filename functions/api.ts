@@ -7,7 +7,8 @@ import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
 import { misconfigured } from "../lib/submission/explain.ts";
 import { ledgerKey } from "../lib/submission/identity.ts";
-import { submit } from "../lib/submission/submit.ts";
+import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
+import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
 import {
   decodeHttp,
   encodeResult,
@@ -96,9 +97,13 @@ async function send(
     input = { ...input, idempotencyKey: key };
   }
   try {
-    const { ports, log } = wiring();
+    const { ports, queues, log } = wiring();
     if (again !== undefined && ports.ledger === undefined) return noLedger();
     const limits = limitsOf(context, GATEWAY_MS - start);
+    // Without a queue the preference is not honoured, and the answer does not say that it was.
+    if (again === undefined && queues.config.queueUrl !== undefined && prefersAsync(request)) {
+      return await later(request, { input, id, date: new Date() }, limits);
+    }
     const result = await submit(
       ports,
       { input, id, date: new Date(), ...(again !== undefined && { again: true }) },
@@ -109,6 +114,33 @@ async function send(
   } catch (error) {
     if (error instanceof ConfigError) return encodeResult(misconfigured(id, error));
     throw error;
+  }
+}
+
+/** RFC 7240 §4.1. */
+function prefersAsync({ headers }: HttpRequest): boolean {
+  return /(^|,)\s*respond-async\s*($|[,;])/i.test(headers["prefer"] ?? "");
+}
+
+/** Into the queue: 202 says that the message will be dealt with, and where to look. */
+async function later(request: HttpRequest, order: Order, limits: Limits): Promise<HttpAnswer> {
+  const { ports, queues, log } = wiring();
+  try {
+    const accepted = await accept(ports, queues, order, limits);
+    if ("result" in accepted) {
+      log.submission("api", accepted.result, order.id);
+      return encodeResult(accepted.result);
+    }
+    const { id, mailbox } = accepted;
+    // Keys are scoped by mailbox, so the mailbox is part of the address.
+    const query = mailbox === undefined ? "" : `?mailbox=${mailbox}`;
+    const location = `${request.path.replace(/\/$/, "")}/${encodeURIComponent(id)}${query}`;
+    const headers = { location, "preference-applied": "respond-async" };
+    return json(202, { id, state: "queued" }, headers);
+  } catch (error) {
+    if (!(error instanceof QueueTooSmall)) throw error;
+    const title = "The message is too large for the queue";
+    return problem({ status: 413, code: "request_too_large", title, detail: error.message });
   }
 }
 

@@ -4,7 +4,7 @@
  * one never makes another be sent again.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { malformed, misconfigured } from "../lib/submission/explain.ts";
+import { malformed } from "../lib/submission/explain.ts";
 import type { Result } from "../lib/submission/outcome.ts";
 import { type Enqueued, enqueue, requestOf, SOURCE } from "../lib/submission/queue.ts";
 import { delayAfter, settledOf, verdictOf } from "../lib/submission/redelivery.ts";
@@ -15,6 +15,8 @@ import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.
 export interface Incoming {
   readonly order: Order;
   readonly known?: Result | undefined;
+  /** What an earlier invocation answered. */
+  readonly answered?: Result | undefined;
 }
 
 export interface Known {
@@ -38,7 +40,10 @@ export function unwrap(body: unknown, known: Known, depth = 0): Incoming {
   }
   if (!isRecord(value)) return refused(known, value, "is no JSON object");
   const inner = depth < DEEPEST ? envelope(value, known) : undefined;
-  if (inner !== undefined) return unwrap(inner.body, inner.known, depth + 1);
+  if (inner !== undefined) {
+    const { body: content, known: own, answered } = inner;
+    return { ...unwrap(content, own, depth + 1), ...(answered && { answered }) };
+  }
   return { order: { input: value, autoSubmitted: true, ...known } };
 }
 
@@ -51,7 +56,7 @@ export function refused(known: Known, input: unknown, message: string): Incoming
 function envelope(
   value: Readonly<Record<string, unknown>>,
   known: Known,
-): { readonly body: unknown; readonly known: Known } | undefined {
+): { readonly body: unknown; readonly known: Known; readonly answered?: Result } | undefined {
   const { requestContext: call, result } = value;
   if (value["Type"] === "Notification" && "Message" in value && "TopicArn" in value) {
     const own = { id: idOf(value["MessageId"], known.id), date: dateOf(value["Timestamp"], known) };
@@ -64,7 +69,12 @@ function envelope(
   // Lambda's record of an asynchronous invocation (a destination): the request and its answer.
   if (isRecord(call) && "requestPayload" in value && "condition" in call) {
     const own = { id: idOf(call["requestId"], known.id), date: dateOf(value["timestamp"], known) };
-    return { body: value["requestPayload"], known: { ...known, ...own, autoSubmitted: false } };
+    const answer = value["responsePayload"];
+    return {
+      body: value["requestPayload"],
+      known: { ...known, ...own, autoSubmitted: false },
+      ...(isResult(answer) && { answered: answer }),
+    };
   }
   // What was laid before a person, and was sent back to try again.
   if (value["posthaste"] === "failed" && "request" in value && isRecord(result)) {
@@ -73,6 +83,12 @@ function envelope(
     return { body: value["request"], known: { ...known, ...own, autoSubmitted } };
   }
   return undefined;
+}
+
+function isResult(value: unknown): value is Result {
+  if (!isRecord(value) || typeof value["id"] !== "string") return false;
+  const { outcome, recipients } = value;
+  return typeof outcome === "string" && Array.isArray(recipients) && recipients.every(isRecord);
 }
 
 /** A key has to be printable ASCII and no longer than 255; what is not is known by its digest. */
@@ -214,5 +230,3 @@ export function complain(message: string, about: Readonly<Record<string, string>
 export function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : typeof error;
 }
-
-export { misconfigured };

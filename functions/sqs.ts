@@ -105,23 +105,30 @@ async function receive(wired: Wiring, record: unknown, fallback: string): Promis
     isRecord(record) ? record : {};
   const system = isRecord(attributes) ? attributes : {};
   const arn = typeof eventSourceARN === "string" ? eventSourceARN : "";
-  const carried = readCarried(attributeOf(messageAttributes, CARRIED));
+  const brought = readCarried(attributeOf(messageAttributes, CARRIED));
   const date = dateOf(system["SentTimestamp"], { date: new Date() });
   const known = {
     id: idOf(messageId, fallback),
-    date: dateOf(carried?.date, { date }),
+    date: dateOf(brought?.date, { date }),
     autoSubmitted: attributeOf(messageAttributes, SOURCE) !== "api",
   };
   const group = system["MessageGroupId"];
   const count = Number(system["ApproximateReceiveCount"]);
+  const receives = (count >= 1 ? Math.floor(count) : 1) + (brought?.receives ?? 0);
+  const content = await contentOf(wired, body, known);
+  const { answered, order } = content;
+  // An invocation that nobody waits for has sent it, or tried to: this is no time to try again yet.
+  const fresh = answered && (verdictOf(answered) !== "again" || receives === 1);
+  const carried = brought ?? (answered && carry(answered, order.date, 0));
   return {
-    ...(await contentOf(wired, body, known)),
+    ...content,
+    ...(fresh && { known: answered }),
     messageId: typeof messageId === "string" ? messageId : undefined,
     receipt: typeof receiptHandle === "string" ? receiptHandle : undefined,
     arn,
     // A standard queue may have groups, too, for fairness: they say nothing about an order.
     group: arn.endsWith(".fifo") && typeof group === "string" ? group : undefined,
-    receives: (Number.isSafeInteger(count) ? Math.max(count, 1) : 1) + (carried?.receives ?? 0),
+    receives,
     sentAt: date.getTime(),
     carried,
   };
@@ -184,9 +191,7 @@ async function conclude(
   const lasting = wired.ports.ledger !== undefined;
   const settled = settledOf(result).length;
   if (verdict === "again" && !over) {
-    const before =
-      record.carried?.result.recipients.length === undefined ? 0 : carriedCount(record);
-    if (lasting || settled === before) return delay;
+    if (lasting || settled === settledBefore(record)) return delay;
     if (await handOver(wired, record, result, delay)) return undefined;
   }
   const why = verdict === "failed" ? "failed" : over ? "given up" : "could not be tried again";
@@ -195,8 +200,8 @@ async function conclude(
   return delay;
 }
 
-const carriedCount = ({ carried }: Received): number =>
-  carried?.result.recipients.filter(({ outcome }) => outcome !== "deferred").length ?? 0;
+const settledBefore = ({ carried }: Received): number =>
+  carried ? settledOf(carried.result).length : 0;
 
 /** A message in a queue cannot be changed: another takes its place, and knows who is settled. */
 async function handOver(

@@ -56,6 +56,7 @@ function assemble(): Wiring | ConfigError {
         ehloName: ownName(),
         composer: () => import("../lib/message/composer.ts"),
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
+        plainText: async () => (await import("../lib/message/plain-text.ts")).plainText,
         signer: async () => (await import("../lib/message/dkim.ts")).signContent,
         ...(table && { ledger: async () => (await table()).ledger }),
       },

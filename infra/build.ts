@@ -13,8 +13,8 @@ import { build as bundle, type Metafile } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
-/** What handlers share: the composition root, and what HTTP events have in common. */
-const NOT_HANDLERS: ReadonlySet<string> = new Set(["wiring.ts", "http.ts"]);
+/** What handlers share: the composition root, and what HTTP and other events have in common. */
+const NOT_HANDLERS: ReadonlySet<string> = new Set(["wiring.ts", "http.ts", "events.ts"]);
 
 /** The AWS clients hold CommonJS that calls `require` for Node's modules; an ES module has none. */
 const BANNER =

@@ -6,7 +6,7 @@
 import type { Capabilities } from "./capabilities.ts";
 import { command } from "./command.ts";
 import type { Content } from "./data.ts";
-import type { SmtpErrorCode } from "./error.ts";
+import { CommandError, type SmtpErrorCode } from "./error.ts";
 import { domainOf, orcpt, path, xtext } from "./path.ts";
 import type { Line } from "./step.ts";
 
@@ -37,7 +37,10 @@ export interface Submission {
 }
 
 export interface Obstacle {
-  readonly code: Extract<SmtpErrorCode, "extension_unavailable" | "message_too_large">;
+  readonly code: Extract<
+    SmtpErrorCode,
+    "extension_unavailable" | "message_too_large" | "invalid_envelope"
+  >;
   readonly message: string;
 }
 
@@ -94,6 +97,21 @@ export function obstacle(
     );
   }
   return undefined;
+}
+
+/**
+ * Whether MAIL and every RCPT can be written: seen to before the first of them leaves, so that one
+ * message's address never ends a session that carries others.
+ */
+export function unwritable(message: Submission, offered: Capabilities): Obstacle | undefined {
+  try {
+    mail(message, offered);
+    for (const address of message.recipients) rcpt(address, message, offered);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    return { code: "invalid_envelope", message: error.message };
+  }
 }
 
 /** What was asked for, is lacking, and changes nothing that was promised. */

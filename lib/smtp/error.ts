@@ -14,6 +14,8 @@ import type { Phase } from "./step.ts";
  *   no login. `auth_deferred`: the server says to try later.
  * - `sender_refused` `recipient_refused` `data_refused` `content_refused` `withheld`: verdicts.
  * - `extension_unavailable` `message_too_large`: the server lacks what the message needs.
+ * - `invalid_envelope`: an address or parameter that no command line can carry.
+ * - `internal_error`: a fault of this program's own.
  * - `content_changed` `content_failed`: the content could not be read as it was announced.
  * - `commit_failed`: the ledger did not record the send, so it was not made.
  * - `reply_lost`: the terminator was written and no valid reply to it was read.
@@ -44,6 +46,8 @@ export type SmtpErrorCode =
   | "withheld"
   | "extension_unavailable"
   | "message_too_large"
+  | "invalid_envelope"
+  | "internal_error"
   | "content_changed"
   | "content_failed"
   | "commit_failed"

@@ -2,7 +2,7 @@
  * Keeps secrets out of whatever a person may read. Lines born secret are never shown; this guards
  * the other way round, a server that echoes what it was sent, in any of the forms it may have seen.
  */
-import { base64 } from "./command.ts";
+import { base64, unbase64 } from "./command.ts";
 
 const MASK = "***";
 
@@ -22,6 +22,12 @@ export class Redactor {
   learnWire(payload: string | undefined): void {
     if (!payload || payload === "=") return;
     this.#add(payload, payload.replace(/=+$/, ""));
+    // Decoded, a response may hold a proof: SCRAM's p=, DIGEST's response=, CRAM's digest.
+    const decoded = new TextDecoder().decode(unbase64(payload) ?? new Uint8Array(0));
+    const proofs = decoded.matchAll(
+      /(?:^|[,\s])(?:p=|response=)?([A-Za-z0-9+/]{27,}={0,2})(?=$|[,\s])/g,
+    );
+    for (const [, proof] of proofs) if (proof) this.#add(proof);
   }
 
   scrub(text: string): string {

@@ -8,7 +8,7 @@ import { selectMechanisms } from "../sasl/select.ts";
 import { authenticate, groupAuth, judge, type Refusal } from "./authenticate.ts";
 import type { Capabilities } from "./capabilities.ts";
 import { command } from "./command.ts";
-import { notes, obstacle, type Submission } from "./envelope.ts";
+import { notes, obstacle, type Submission, unwritable } from "./envelope.ts";
 import { SmtpError } from "./error.ts";
 import { greet, type Security } from "./greet.ts";
 import { Group } from "./group.ts";
@@ -307,7 +307,9 @@ class Session {
   #sort(offered: Capabilities): void {
     for (const [message, submission] of this.submissions.entries()) {
       const recipients = this.recipients[message] ?? [];
-      const hindered = obstacle(submission, offered, this.channel !== undefined);
+      const hindered =
+        obstacle(submission, offered, this.channel !== undefined) ??
+        unwritable(submission, offered);
       if (hindered) {
         for (const recipient of recipients) {
           recipient.fate = { is: "impossible", obstacle: hindered };
@@ -410,8 +412,11 @@ export function* session(
   try {
     yield* state.run();
   } catch (error) {
-    if (!(error instanceof SmtpError)) throw error;
-    state.error = error;
+    // What others of the session's messages were told must not be lost with a fault of our own.
+    state.error =
+      error instanceof SmtpError
+        ? error
+        : new SmtpError("internal_error", `Unexpected error (${(error as Error).name}).`);
   }
   yield* state.leave();
   return state.report();

@@ -102,16 +102,17 @@ export class Transaction {
    */
   disown(): void {
     for (const recipient of this.recipients) {
-      if (recipient.fate?.is === "refused" && recipient.fate.by !== "content") {
-        recipient.fate = undefined;
-      }
+      if (recipient.fate?.is === "refused") recipient.fate = undefined;
       if (recipient.fate === undefined) recipient.rcpt = undefined;
     }
   }
 
-  /** Whether it can be sent again as if nothing had been said. */
+  /** Whether it can be sent again: nothing was taken, and no answer to content is missing. */
   get untouched(): boolean {
-    return !this.#terminated || this.recipients.every(({ fate }) => fate === undefined);
+    return (
+      (!this.#terminated || this.#settled) &&
+      this.recipients.every(({ fate }) => fate === undefined)
+    );
   }
 
   /** Queue MAIL and RCPT; DATA too where it may go with them. */

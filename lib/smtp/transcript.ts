@@ -3,6 +3,7 @@
  * redacted (command.ts); server lines are scrubbed of what they echo. Bounded, and cut in the middle,
  * since a conversation's beginning and end are what explains it.
  */
+import { unbase64 } from "./command.ts";
 import type { Redactor } from "./redact.ts";
 import type { Reply } from "./reply.ts";
 
@@ -37,7 +38,8 @@ export class Transcript {
   server(at: number, reply: Reply): void {
     const last = reply.lines.length - 1;
     for (const [index, line] of reply.lines.entries()) {
-      const text = `${reply.code}${index === last ? " " : "-"}${line}`.trimEnd();
+      const shown = reply.code === 334 ? challenge(line) : line;
+      const text = `${reply.code}${index === last ? " " : "-"}${shown}`.trimEnd();
       this.#add({ at: tenth(at), from: "S", text: short(this.#redactor.scrub(text)) });
     }
   }
@@ -73,6 +75,15 @@ export class Transcript {
       this.#dropped += 1;
     }
   }
+}
+
+/**
+ * A challenge may be as good as a hash of the password: with SCRAM's salt and server signature, or
+ * DIGEST-MD5's rspauth, it can be guessed at leisure. Prompts and errors stay readable.
+ */
+function challenge(line: string): string {
+  const decoded = new TextDecoder().decode(unbase64(line.trim()) ?? new Uint8Array(0));
+  return /^[rv]=|nonce=|rspauth=/.test(decoded) ? "***" : line;
 }
 
 function octets({ text }: Entry): number {

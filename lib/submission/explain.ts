@@ -63,7 +63,7 @@ export function explainPreparation(error: unknown): ErrorResult {
     return { code: error.code, phase: "mailbox", message: error.message };
   }
   if (error instanceof TokenError) {
-    const message = `No access token: ${error.message} (${error.code})`;
+    const message = `The server was not asked to log in: ${error.message} (${error.code})`;
     return { code: "token_failed", phase: "auth", message };
   }
   if (isNamed(error)) return { code: error.code, phase: "message", message: error.message };

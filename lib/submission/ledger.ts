@@ -4,13 +4,13 @@
  * and settled after. A record that was left `sending` by an invocation that is gone is `uncertain`:
  * nobody can tell, so nobody sends it again by itself.
  *
- *     claimed → sending → settled
- *        ↑          ↘ (owner gone) settled, uncertain
- *        └ deferred ←┘
+ *     queued → claimed → sending → settled
+ *                 ↑          ↘ (owner gone) settled, uncertain
+ *                 └ deferred ←┘
  */
 import type { RecipientResult, Result } from "./outcome.ts";
 
-export type LedgerState = "claimed" | "sending" | "deferred" | "settled";
+export type LedgerState = "queued" | "claimed" | "sending" | "deferred" | "settled";
 
 export interface LedgerRecord {
   /** Scope and id of the message. */
@@ -54,6 +54,12 @@ export type Claim =
   /** Another invocation is at it. */
   | { readonly is: "busy" }
   /** The key was used with another body. */
+  | { readonly is: "conflict" };
+
+export type Queued =
+  /** The record is there where this call made it. */
+  | { readonly is: "queued"; readonly record?: LedgerRecord }
+  | { readonly is: "settled"; readonly result: Result }
   | { readonly is: "conflict" };
 
 /** RFC 9110 knows no such figure; long enough for every redelivery, short enough for a table. */
@@ -122,6 +128,32 @@ export class Ledger {
       return { is: "held", record: next, before: settledBefore(seen.result, again) };
     }
     return { is: "busy" };
+  }
+
+  /**
+   * Note a message that is about to wait in a queue. What is known of its key already stays as it is:
+   * it may wait a second time, and is sent once all the same.
+   */
+  async enqueue(asked: {
+    readonly key: string;
+    readonly hash: string;
+    readonly date: Date;
+  }): Promise<Queued> {
+    const { store, now, token } = this.#options;
+    const record: LedgerRecord = {
+      key: asked.key,
+      state: "queued",
+      owner: token(),
+      leaseUntil: 0,
+      hash: asked.hash,
+      date: asked.date.toISOString(),
+      expires: Math.floor(now() / 1000) + LIFE_SECONDS,
+    };
+    if (await store.create(record, now())) return { is: "queued", record };
+    const seen = await store.read(asked.key);
+    if (seen !== undefined && seen.hash !== asked.hash) return { is: "conflict" };
+    if (seen?.state === "settled" && seen.result) return { is: "settled", result: seen.result };
+    return { is: "queued" };
   }
 
   /**

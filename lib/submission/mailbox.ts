@@ -68,7 +68,14 @@ const relay = z.string().check(
 const pem = (label: string) =>
   z.string().check(z.regex(/-----BEGIN [A-Z0-9 ]+-----/, `must be ${label} in PEM form`));
 const OAuth2 = z.strictObject({
-  tokenEndpoint: z.string().check(z.regex(/^https?:\/\/\S+$/, "must be an https URL")),
+  tokenEndpoint: z
+    .string()
+    .check(
+      z.regex(
+        /^(https:\/\/|http:\/\/(127\.0\.0\.1|localhost|\[::1\])[:/])\S+$/,
+        "must be an https URL",
+      ),
+    ),
   clientId: some,
   clientSecret: z.optional(some),
   refreshToken: z.optional(some),

@@ -98,7 +98,7 @@ export const BUSY: ErrorResult = {
   phase: "ledger",
   message: "Another invocation is sending the message with this key.",
 };
-const CONFLICT: ErrorResult = {
+export const CONFLICT: ErrorResult = {
   code: "key_reused",
   phase: "ledger",
   message: "This key was used with another body. A changed message needs a key of its own.",
@@ -162,7 +162,7 @@ async function assemble(
     messageId: messageIdFor(secretId, id, envelope.from),
     ...(order.autoSubmitted && { autoSubmitted: true }),
     ...(proposal.buckets.length > 0 && { resolveAttachment: await ports.attachments() }),
-    ...(needsText(request) && ports.plainText && { htmlToText: await ports.plainText() }),
+    ...(needsText(request) && { htmlToText: await ports.plainText() }),
   });
   const tooLarge = checkPolicy({ ...proposal, size: composed.content.size }, mailbox, ports.config);
   if (tooLarge.length > 0) return forbidden(id, tooLarge, addressed);

@@ -5,8 +5,11 @@
  * queue takes goes by reference, and only ever to the one bucket that is ours.
  */
 import { randomUUID } from "node:crypto";
-import type { MailRequest } from "../message/schema.ts";
-import type { Order } from "./submit.ts";
+import { type MailRequest, parseRequest } from "../message/schema.ts";
+import { bodyHash, ledgerKey } from "./identity.ts";
+import { type Result, unsent } from "./outcome.ts";
+import { CONFLICT, prepare } from "./prepare.ts";
+import type { Limits, Order, SubmitPorts } from "./submit.ts";
 
 /** SQS: body and attributes of one message together, in octets. */
 export const QUEUE_LIMIT = 1_048_576;
@@ -112,8 +115,7 @@ export interface Enqueued {
 export async function enqueue(ports: QueuePorts, url: string, what: Enqueued): Promise<void> {
   const queue = await ports.queue();
   const text = JSON.stringify(what.content);
-  const room = QUEUE_LIMIT - sizeOf(what.attributes);
-  const body = Buffer.byteLength(text) <= room ? text : await pointer(ports, text);
+  const body = fits(text, what.attributes) ? text : await pointer(ports, text);
   const fifo = url.endsWith(".fifo");
   await queue.send(url, {
     body,
@@ -124,14 +126,20 @@ export async function enqueue(ports: QueuePorts, url: string, what: Enqueued): P
   });
 }
 
+function fits(text: string, attributes: Enqueued["attributes"]): boolean {
+  return Buffer.byteLength(text) + sizeOf(attributes) <= QUEUE_LIMIT;
+}
+
 async function pointer({ payloads }: QueuePorts, text: string): Promise<string> {
-  if (payloads === undefined) {
-    throw new QueueTooSmall(
-      `The request has ${Buffer.byteLength(text)} octets as JSON; the queue takes ${QUEUE_LIMIT}, and this deployment has no bucket (PAYLOAD_BUCKET) for larger ones.`,
-    );
-  }
+  if (payloads === undefined) throw tooSmall(text);
   const store = await payloads();
   return JSON.stringify({ posthaste: "payload", key: await store.put(text) } satisfies Pointer);
+}
+
+function tooSmall(text: string): QueueTooSmall {
+  return new QueueTooSmall(
+    `The request has ${Buffer.byteLength(text)} octets as JSON; the queue takes ${QUEUE_LIMIT}, and this deployment has no bucket (PAYLOAD_BUCKET) for larger ones.`,
+  );
 }
 
 /** What one mailbox sends keeps its order; mailboxes do not wait for one another. */
@@ -146,6 +154,59 @@ function sizeOf(attributes: Readonly<Record<string, string>> = {}): number {
     (sum, [name, value]) => sum + name.length + "String".length + Buffer.byteLength(value),
     0,
   );
+}
+
+/** Where an accepted order waits, or the result that made waiting unnecessary. */
+export type Accepted =
+  | { readonly id: string; readonly mailbox: string | undefined }
+  | { readonly result: Result };
+
+/**
+ * Take an order for later: everything that can be judged now is, so that who asks is told now. Only
+ * what passed, or what may pass later without anybody doing something, goes to the queue.
+ * @throws QueueTooSmall
+ */
+export async function accept(
+  ports: SubmitPorts,
+  queues: QueuePorts,
+  order: Order,
+  limits: Limits,
+): Promise<Accepted> {
+  const { ledger: known, ...checking } = ports;
+  const checked = await prepare(checking, order, limits);
+  const parsed = parseRequest(order.input);
+  if ("outcome" in checked && (!checked.retryable || !parsed.ok)) return { result: checked };
+  if (!parsed.ok || known === undefined) throw new Error("a queue was wired without a ledger");
+  const { request } = parsed;
+  const { mailbox } = request;
+  const id = request.idempotencyKey ?? order.id;
+  const content = requestOf({ input: request, id });
+  const attributes = { [SOURCE]: "api" };
+  // Before the key is taken: whoever sends less under it should not meet a conflict.
+  const text = JSON.stringify(content);
+  if (queues.payloads === undefined && !fits(text, attributes)) throw tooSmall(text);
+  try {
+    const ledger = await known();
+    const asked = { key: ledgerKey(mailbox, id), hash: bodyHash(request), date: order.date };
+    const noted = await ledger.enqueue(asked);
+    if (noted.is === "settled") return { result: noted.result };
+    if (noted.is === "conflict") return { result: unsent(id, "rejected", CONFLICT) };
+    try {
+      await enqueue(queues, queues.config.queueUrl ?? "", { content, attributes });
+    } catch (error) {
+      if (noted.record) await ledger.settle(noted.record, unavailable(id));
+      throw error;
+    }
+    return { id, mailbox };
+  } catch {
+    return { result: unavailable(id) };
+  }
+}
+
+function unavailable(id: string): Result {
+  const message = "The message could not be put on the queue.";
+  const problem = { code: "queue_unavailable", phase: "queue", message };
+  return unsent(id, "deferred", problem, { retryable: true });
 }
 
 /** A FIFO queue drops what has the id of a message of the last five minutes; the ledger knows better. */

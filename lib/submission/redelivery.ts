@@ -18,7 +18,7 @@ export function verdictOf(result: Result): Verdict {
 const isDeferred = ({ outcome }: RecipientResult): boolean => outcome === "deferred";
 
 /** Recipients that nobody may send to again. */
-export function settledOf(result: Result): readonly RecipientResult[] {
+export function settledOf(result: Pick<Result, "recipients">): readonly RecipientResult[] {
   return result.recipients.filter((recipient) => !isDeferred(recipient));
 }
 

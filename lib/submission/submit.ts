@@ -51,7 +51,7 @@ export interface SubmitPorts extends DeliveryPorts {
   /** What only some messages need. */
   readonly attachments: () => Promise<ResolveAttachment>;
   readonly signer: () => Promise<Signer>;
-  readonly plainText?: () => Promise<(html: string) => Promise<string>>;
+  readonly plainText: () => Promise<(html: string) => Promise<string>>;
 }
 
 export type Signer = (content: Content, keys: readonly DkimKey[]) => Promise<Content>;

@@ -29,7 +29,6 @@ interface Endpoint
   extends Pick<Mta, "name" | "version" | "host" | "ports" | "ca" | "users" | "stop"> {
   readonly client?: KeyPair;
   read(messageId: string): Promise<Buffer>;
-  readonly log: () => string;
 }
 
 interface Kind {
@@ -118,7 +117,7 @@ async function startSmtpServer(oauth: OAuthServer): Promise<Endpoint> {
   return {
     name: "smtp-server",
     version: await packageVersion("smtp-server"),
-    host: server.host,
+    host: "127.0.0.1",
     // It has no port of its own for plaintext: who does not ask for TLS there gets none.
     ports: {
       smtps: server.ports.implicit,
@@ -132,7 +131,6 @@ async function startSmtpServer(oauth: OAuthServer): Promise<Endpoint> {
       expect(message?.user ?? "nobody").toBe(alice.username);
       return message?.raw ?? Buffer.alloc(0);
     },
-    log: () => "",
     stop: () => server.close(),
   };
 }
@@ -224,7 +222,8 @@ describe.each(kinds)("$name", ({ name, available, start, cells }) => {
       expect(result.queueId).toBeTruthy();
       const email = await PostalMime.parse(await server.read(result.messageId));
       expect(email.subject).toBe(subject);
-      expect(email.text?.replaceAll("\r\n", "\n")).toBe("你好\n.\n..dots\n");
+      // The parser counts the line end before a boundary to the text; RFC 2046 §5.1.1 does not.
+      expect(email.text?.replaceAll("\r\n", "\n")).toMatch(/^你好\n\.\n\.\.dots\n\n?$/);
       expect(email.attachments.map(({ filename }) => filename)).toEqual(["附件.bin"]);
       expect(Buffer.from(email.attachments[0]?.content as ArrayBuffer)).toEqual(content);
       expect(email.messageId).toBe(result.messageId);
@@ -361,7 +360,7 @@ describe.skipIf(!mtaAvailable("postfix"))("tokens, at Postfix and Dovecot", () =
     "%s: a fresh token refused too is deferred, and a person is asked",
     async (auth) => {
       before = oauth.granted();
-      const name = mailbox(alice.username, oauth.stranger, auth);
+      const name = mailbox(alice.username, oauth.stranger(auth), auth);
       const result = await functions.invoke({ ...message, mailbox: name });
       expect(result).toMatchObject({
         outcome: "deferred",

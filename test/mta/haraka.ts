@@ -54,8 +54,8 @@ export async function startHaraka(options: MtaOptions = {}): Promise<Mta> {
   const users = options.users ?? ([alice, bob] as const);
   const known = [...users.map((u) => u.username), ...(options.mailboxes ?? defaultMailboxes)];
   const folder = makeFolder("ph-ha");
-  const [smtps, submission, plain] = await freePorts(3);
-  const ports = { smtps, submission, plain } as MtaPorts;
+  const [smtps = 0, submission = 0, plain = 0] = await freePorts(3);
+  const ports: MtaPorts = { smtps, submission, plain };
   const certificate = await makeCertificate();
   const mail = join(folder, "mail");
   const write = (path: string, text: string) => {

@@ -40,8 +40,8 @@ export interface OAuthServer {
   readonly introspectionUrl: string;
   /** A daemon that may send as the given user. */
   readonly daemon: OAuth2Settings;
-  /** A daemon whose tokens are good, and open no mailbox. */
-  readonly stranger: OAuth2Settings;
+  /** A daemon whose tokens are good, and open no mailbox; one for each mechanism, so that none shares a cached token. */
+  stranger(name: string): OAuth2Settings;
   /** What a person has after consenting once in a browser. */
   person(username: string): Promise<OAuth2Settings>;
   /** The user that a token logs in; undefined where it is no good. */
@@ -52,6 +52,8 @@ export interface OAuthServer {
   granted(): number;
   close(): Promise<void>;
 }
+
+const strangers = ["XOAUTH2", "OAUTHBEARER"];
 
 /** @param user whose mailbox the daemon may use */
 export async function startOAuth(user: string): Promise<OAuthServer> {
@@ -79,7 +81,7 @@ export async function startOAuth(user: string): Promise<OAuthServer> {
       new OidcProvider(origin, {
         clients: [
           client("daemon", ["client_credentials"]),
-          client("stranger", ["client_credentials"]),
+          ...strangers.map((name) => client(`stranger-${name}`, ["client_credentials"])),
           client("mailer", ["authorization_code", "refresh_token"]),
           client("mail-server", []),
         ],
@@ -134,7 +136,7 @@ export async function startOAuth(user: string): Promise<OAuthServer> {
   return {
     introspectionUrl: `${introspection}/introspect`,
     daemon: daemon("daemon"),
-    stranger: daemon("stranger"),
+    stranger: (name) => daemon(`stranger-${name}`),
     async person(username) {
       const clientId = "mailer";
       const grant = new provider.Grant({ accountId: username, clientId });

@@ -35,7 +35,6 @@ describe("the delaying proxy", () => {
     const [proxy, client] = await proxied(port, 40);
     expect(await next(client)).toBe("220 hello\r\n");
     expect(performance.now() - started).toBeGreaterThanOrEqual(79);
-    expect(performance.now() - started).toBeLessThan(110);
     expect(proxy.stats()).toEqual({
       connections: 1,
       bytesUp: 0,
