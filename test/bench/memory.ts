@@ -178,7 +178,7 @@ async function sendOurs(size: number, key: string | undefined): Promise<number> 
     { timeLeft: 600_000 },
   );
   const fate = report.messages[0]?.recipients[0]?.fate.is;
-  if (fate !== "accepted") throw new Error(`not accepted: ${fate} ${report.error?.message}`);
+  if (fate !== "taken") throw new Error(`not taken: ${fate} ${report.error?.message}`);
   return performance.now() - begun;
 }
 

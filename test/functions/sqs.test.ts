@@ -21,7 +21,18 @@ const QUEUES = ["requests", "failed", "plain", "order.fifo"];
 
 beforeAll(async () => {
   [dynamo, queues] = await Promise.all([startDynamo(), startQueues({ queues: QUEUES })]);
-  smtp = await startFakeSmtp({ on: { content: () => content, RCPT: (line) => rcpt(line) } });
+  smtp = await startFakeSmtp({
+    on: {
+      content: () => content,
+      RCPT: (line) => rcpt(line),
+      // As honest servers do: no content where nobody is to have it.
+      DATA: () => {
+        const since = smtp.seen.slice(smtp.seen.findLastIndex((line) => line.startsWith("MAIL")));
+        const taken = since.some((line) => line.startsWith("RCPT") && rcpt(line).startsWith("250"));
+        return taken ? "354 go on" : "554 5.5.1 no valid recipients";
+      },
+    },
+  });
   secrets = await startSecrets({ box: secret(smtp.port) });
   environment = {
     MAILBOX_SECRET_ID: "box",
