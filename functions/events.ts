@@ -44,12 +44,12 @@ export function unwrap(body: unknown, known: Known, depth = 0): Incoming {
     const { body: content, known: own, answered } = inner;
     return { ...unwrap(content, own, depth + 1), ...(answered && { answered }) };
   }
-  return { order: { input: value, autoSubmitted: true, ...known } };
+  return { order: { autoSubmitted: true, ...known, input: value } };
 }
 
 export function refused(known: Known, input: unknown, message: string): Incoming {
   const issue = { path: "", message: `the request ${message}` };
-  return { order: { input, ...known }, known: malformed(known.id, [issue]) };
+  return { order: { ...known, input }, known: malformed(known.id, [issue]) };
 }
 
 /** What a service put around a request, told by the fields that only it writes together. */

@@ -1,6 +1,10 @@
 /**
  * Direct invoke: other functions, Step Functions. The event is the request; the result itself is
  * returned for every outcome, so that a caller or a `Choice` reads `outcome`.
+ *
+ * A function is not told whether anybody waits for its answer (`Event`), so it answers always; Lambda
+ * alone knows, and hands the answers that nobody waits for to the request queue (serverless.yml, its
+ * destinations), where what was deferred is tried again under its key.
  */
 import { randomUUID } from "node:crypto";
 import { ConfigError } from "../lib/config.ts";

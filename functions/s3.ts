@@ -55,7 +55,7 @@ async function messageOf(record: unknown, fallback: string): Promise<Incoming> {
     const octets = await (await wiring().queues.objects()).read(reference);
     if (kind === "json") return unwrap(Buffer.from(octets).toString("utf8"), known);
     const input = { raw: Buffer.from(withoutBcc(octets), "latin1").toString("base64") };
-    return { order: { input, autoSubmitted: false, ...known } };
+    return { order: { autoSubmitted: true, ...known, input } };
   } catch (error) {
     return unread(known, reference, error);
   }
@@ -68,7 +68,7 @@ function unread(known: Known, reference: unknown, error: unknown): Incoming {
   const code = kind === "too_large" ? "message_too_large" : `object_${kind ?? "unavailable"}`;
   const problem = { code, phase: "request", message: kind ? `${message}` : "It cannot be read." };
   const result = unsent(known.id, final ? "rejected" : "deferred", problem, { retryable: !final });
-  return { order: { input: reference, ...known }, known: result };
+  return { order: { ...known, input: reference }, known: result };
 }
 
 /** Keys come as in the query of a URL. */

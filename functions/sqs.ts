@@ -26,7 +26,7 @@ import {
   settledOf,
   verdictOf,
 } from "../lib/submission/redelivery.ts";
-import type { SubmitPorts } from "../lib/submission/submit.ts";
+import type { Order, SubmitPorts } from "../lib/submission/submit.ts";
 import {
   complain,
   dateOf,
@@ -55,6 +55,8 @@ interface Received extends Incoming {
   readonly receives: number;
   readonly sentAt: number;
   readonly carried: Carried | undefined;
+  /** Where the queue holds only the place of the request. */
+  readonly fetch?: (() => Promise<Incoming>) | undefined;
 }
 
 /** What goes back to the queue, and for how long, in seconds. */
@@ -74,10 +76,20 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
     return failures(records.map((record) => (isRecord(record) ? record["messageId"] : undefined)));
   }
   const limits = limitsOf(context);
-  const received = await Promise.all(
-    records.map((record, index) => receive(wired, record, `${requestId(context)}-${index}`)),
+  const received = records.map((record, index) =>
+    receive(wired, record, `${requestId(context)}-${index}`),
   );
-  const results = await submitBatch(portsFor(wired.ports, received), received.map(itemOf), limits);
+  const { ports, remember } = remembering(wired.ports);
+  const items = received.map(({ order, group, known, fetch, carried }) => {
+    remember(order, carried);
+    const large = async (get: () => Promise<Incoming>) => {
+      const incoming = await get();
+      remember(incoming.order, carried);
+      return incoming;
+    };
+    return { order, group, known, fetch: fetch && (() => large(fetch)) };
+  });
+  const results = await submitBatch(ports, items, limits);
   const returned: Returned[] = [];
   for (const [index, record] of received.entries()) {
     const result = results[index];
@@ -98,9 +110,7 @@ function failures(ids: readonly unknown[]): BatchAnswer {
 /** Not started, or standing behind one that failed: it is nobody's fault, and soon its turn. */
 const soon = (): number => 1 + Math.round(Math.random() * 9);
 
-const itemOf = ({ order, group, known }: Received) => ({ order, group, known });
-
-async function receive(wired: Wiring, record: unknown, fallback: string): Promise<Received> {
+function receive(wired: Wiring, record: unknown, fallback: string): Received {
   const { messageId, body, receiptHandle, eventSourceARN, attributes, messageAttributes } =
     isRecord(record) ? record : {};
   const system = isRecord(attributes) ? attributes : {};
@@ -108,21 +118,23 @@ async function receive(wired: Wiring, record: unknown, fallback: string): Promis
   const brought = readCarried(attributeOf(messageAttributes, CARRIED));
   const date = dateOf(system["SentTimestamp"], { date: new Date() });
   const known = {
-    id: idOf(messageId, fallback),
+    id: idOf(brought?.result.id, idOf(messageId, fallback)),
     date: dateOf(brought?.date, { date }),
     autoSubmitted: attributeOf(messageAttributes, SOURCE) !== "api",
   };
   const group = system["MessageGroupId"];
   const count = Number(system["ApproximateReceiveCount"]);
   const receives = (count >= 1 ? Math.floor(count) : 1) + (brought?.receives ?? 0);
-  const content = await contentOf(wired, body, known);
+  const content = unwrap(body, known);
   const { answered, order } = content;
+  const place = pointerIn(order.input);
   // An invocation that nobody waits for has sent it, or tried to: this is no time to try again yet.
   const fresh = answered && (verdictOf(answered) !== "again" || receives === 1);
   const carried = brought ?? (answered && carry(answered, order.date, 0));
   return {
     ...content,
     ...(fresh && { known: answered }),
+    ...(place !== undefined && { fetch: () => fetched(wired, place, order) }),
     messageId: typeof messageId === "string" ? messageId : undefined,
     receipt: typeof receiptHandle === "string" ? receiptHandle : undefined,
     arn,
@@ -134,25 +146,19 @@ async function receive(wired: Wiring, record: unknown, fallback: string): Promis
   };
 }
 
-/** The request itself, fetched first where the queue holds only its place. */
-async function contentOf(
-  { queues }: Wiring,
-  body: unknown,
-  known: Parameters<typeof unwrap>[1],
-): Promise<Incoming> {
-  const incoming = unwrap(body, known);
-  const key = pointerIn(incoming.order.input);
-  if (key === undefined) return incoming;
-  const { order } = incoming;
+async function fetched({ queues }: Wiring, place: string, order: Order): Promise<Incoming> {
   try {
     if (queues.payloads === undefined) throw new ObjectError("unavailable", "No PAYLOAD_BUCKET.");
-    return unwrap(await (await queues.payloads()).get(key), order);
+    return unwrap(await (await queues.payloads()).get(place), order);
   } catch (error) {
     const gone = error instanceof ObjectError && error.kind === "missing";
     const message = "The request was too large for the queue, and cannot be read from its bucket.";
     const problem = { code: "payload_unavailable", phase: "request", message };
-    const outcome = gone ? "rejected" : "deferred";
-    return { order, known: unsent(order.id, outcome, problem, { retryable: !gone }) };
+    const retryable = !gone && queues.payloads !== undefined;
+    return {
+      order,
+      known: unsent(order.id, gone ? "rejected" : "deferred", problem, { retryable }),
+    };
   }
 }
 
@@ -163,18 +169,15 @@ function attributeOf(attributes: unknown, name: string): string | undefined {
 }
 
 /** Where no table keeps what earlier sends settled, the messages themselves have brought it. */
-function portsFor(ports: SubmitPorts, received: readonly Received[]): SubmitPorts {
-  if (ports.ledger !== undefined) return ports;
-  const known = received.flatMap(({ order, carried }) => {
-    const parsed = carried && parseRequest(order.input);
-    if (!carried || !parsed?.ok) return [];
+function remembering(ports: SubmitPorts) {
+  const { ledger, learn } = carriedLedger();
+  const remember = ({ input, id }: Order, carried: Carried | undefined): void => {
+    const parsed = carried && parseRequest(input);
+    if (!carried || !parsed?.ok) return;
     const { request } = parsed;
-    const key = ledgerKey(request.mailbox, request.idempotencyKey ?? order.id);
-    return [{ key, hash: bodyHash(request), carried }];
-  });
-  if (known.length === 0) return ports;
-  const ledger = carriedLedger(known);
-  return { ...ports, ledger: async () => ledger };
+    learn(ledgerKey(request.mailbox, request.idempotencyKey ?? id), bodyHash(request), carried);
+  };
+  return { remember, ports: ports.ledger ? ports : { ...ports, ledger: async () => ledger } };
 }
 
 /** Seconds until the record comes back; undefined where it is acknowledged. */
@@ -213,7 +216,7 @@ async function handOver(
   try {
     const queue = await queues.queue();
     await enqueue(queues, await queue.urlOf(arn), {
-      content: requestOf({ input: order.input, id: result.id }),
+      content: pointerIn(order.input) ? order.input : requestOf({ ...order, id: result.id }),
       attributes: {
         [CARRIED]: JSON.stringify(carry(result, order.date, receives)),
         ...(order.autoSubmitted === false && { [SOURCE]: "api" }),

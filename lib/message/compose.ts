@@ -7,6 +7,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import MailComposer from "nodemailer/lib/mail-composer";
+import { detectMimeType } from "nodemailer/lib/mime-funcs";
 import { type Content, canonicalise } from "../smtp/data.ts";
 import type { Mailbox } from "./address.ts";
 import { inlinePart, OCTETS, type Part, partOf, type ResolveAttachment } from "./attachment.ts";
@@ -179,7 +180,7 @@ function attachmentOf(
   texts: readonly Alternative[],
 ) {
   const html = texts.some(({ contentType }) => contentType.startsWith("text/html"));
-  const inline = part.contentId !== undefined && html;
+  const inline = part.contentId !== undefined && html && !readAsText(part);
   // Without a name or a type to make one from, MailComposer's own would end in an asterisk.
   const octets = (part.contentType ?? OCTETS) === OCTETS;
   const filename = part.filename ?? (octets ? `attachment-${number}.bin` : undefined);
@@ -191,6 +192,15 @@ function attachmentOf(
     contentTransferEncoding: part.encoding,
     content: part.encoding === "7bit" ? Buffer.from(placeholder.toString("base64")) : placeholder,
   };
+}
+
+/**
+ * Readers take inline text and messages for more of the body (RFC 2183 §2.1), and show no file then.
+ * Attached, they stay files; a `cid:` finds them all the same.
+ */
+function readAsText({ contentType, filename }: Part): boolean {
+  const type = contentType ?? detectMimeType(filename ?? "");
+  return /^(text\/(plain|html)|message\/)/i.test(type);
 }
 
 function digest(messageId: string, texts: readonly Alternative[], parts: readonly Part[]): string {

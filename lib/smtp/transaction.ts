@@ -251,7 +251,9 @@ export class Transaction {
   }
 
   #onContent(reply: Reply): void {
-    if (classOf(reply) === "intermediate") {
+    // 221 answers the QUIT that left with the content: a server that says nothing of the content
+    // itself has not said that it took it.
+    if (classOf(reply) === "intermediate" || reply.code === 221) {
       // No verdict: whether the message was taken cannot be told.
       throw new SmtpError("protocol_error", `The server answered the content with ${reply.code}.`, {
         phase: "content",

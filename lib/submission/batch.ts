@@ -13,6 +13,16 @@ export interface BatchItem {
   readonly group?: string | undefined;
   /** Settled before it came to sending: it takes its place in the group, and no more. */
   readonly known?: Result | undefined;
+  /**
+   * Large: fetched when its turn comes, sent alone and forgotten, since a batch of such would not fit
+   * into memory, and what kills the function keeps every record of the batch from being settled.
+   */
+  readonly fetch?: (() => Promise<Fetched>) | undefined;
+}
+
+export interface Fetched {
+  readonly order: Order;
+  readonly known?: Result | undefined;
 }
 
 /** Messages in one session at most; SQS hands out ten unless it is told otherwise. */
@@ -39,8 +49,11 @@ export async function submitBatch(
         for (const index of fresh) stop(stopped, items[index]);
         continue;
       }
-      const orders = fresh.map((index) => (items[index] as BatchItem).order);
-      const settled = await submitAll(ports, orders, limits);
+      const settled = await send(
+        ports,
+        fresh.map((index) => items[index] as BatchItem),
+        limits,
+      );
       for (const [position, index] of fresh.entries()) results[index] = settled[position];
     }
     for (const index of open) {
@@ -49,6 +62,17 @@ export async function submitBatch(
     }
   }
   return results.map((result, index) => (behind(items, results, index) ? undefined : result));
+}
+
+async function send(
+  ports: SubmitPorts,
+  items: readonly BatchItem[],
+  limits: Limits,
+): Promise<readonly (Result | undefined)[]> {
+  const fetched = await Promise.all(items.map((item) => item.fetch?.() ?? item));
+  const open = fetched.filter(({ known }) => known === undefined).map(({ order }) => order);
+  const settled = open.length > 0 ? await submitAll(ports, open, limits) : [];
+  return fetched.map(({ known, order }) => known ?? settled[open.indexOf(order)]);
 }
 
 function stop(stopped: Set<string>, item: BatchItem | undefined): void {
@@ -69,7 +93,7 @@ function behind(
   });
 }
 
-/** Indexes that may go together: all that is free in one, of each group the next. */
+/** Indexes that may go together: all that is free, of each group the next; what is large alone. */
 function rounds(items: readonly BatchItem[]): readonly (readonly number[])[] {
   const depth = new Map<string, number>();
   const ordered: number[][] = [];
@@ -83,7 +107,11 @@ function rounds(items: readonly BatchItem[]): readonly (readonly number[])[] {
     depth.set(group, round + 1);
     ordered[round] = [...(ordered[round] ?? []), index];
   }
-  const chunks: number[][] = [];
-  for (let at = 0; at < free.length; at += SESSION) chunks.push(free.slice(at, at + SESSION));
-  return [...chunks, ...ordered];
+  return [free, ...ordered].flatMap((round) => {
+    const large = round.filter((index) => items[index]?.fetch !== undefined);
+    const light = round.filter((index) => items[index]?.fetch === undefined);
+    const chunks: number[][] = [];
+    for (let at = 0; at < light.length; at += SESSION) chunks.push(light.slice(at, at + SESSION));
+    return [...chunks, ...large.map((index) => [index])];
+  });
 }

@@ -88,14 +88,15 @@ export function readCarried(text: string | undefined): Carried | undefined {
 }
 
 /**
- * A ledger for one batch that knows what its messages carry, and forgets it afterwards. Keys that
+ * A ledger for one batch that learns what its messages carry, and forgets it afterwards. Keys that
  * nothing is carried for are free each time: without a table nothing is promised about them.
  */
-export function carriedLedger(
-  known: readonly { readonly key: string; readonly hash: string; readonly carried: Carried }[],
-): Ledger {
+export function carriedLedger(): {
+  readonly ledger: Ledger;
+  learn(key: string, hash: string, carried: Carried): void;
+} {
   const records = new Map<string, LedgerRecord>();
-  for (const { key, hash, carried } of known) {
+  const learn = (key: string, hash: string, carried: Carried): void => {
     records.set(key, {
       key,
       hash,
@@ -106,8 +107,8 @@ export function carriedLedger(
       result: carried.result as Result,
       expires: Number.MAX_SAFE_INTEGER,
     });
-  }
-  return new Ledger({
+  };
+  const ledger = new Ledger({
     now: Date.now,
     token: randomUUID,
     store: {
@@ -119,4 +120,5 @@ export function carriedLedger(
       },
     },
   });
+  return { ledger, learn };
 }

@@ -12,7 +12,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const STAGE = "trial";
-const FUNCTIONS = ["api", "check", "invoke"] as const;
+const FUNCTIONS = ["api", "check", "eventbridge", "invoke", "s3", "sns", "sqs"] as const;
+/** Those that Lambda invokes asynchronously, and tries again. */
+const ASYNCHRONOUS: ReadonlySet<string> = new Set(["eventbridge", "s3", "sns"]);
 
 interface Resource {
   readonly Type: string;
@@ -70,8 +72,55 @@ const resource = (name: string): Resource => {
   return found;
 };
 
+const both = (Destination: unknown) => ({ OnSuccess: { Destination }, OnFailure: { Destination } });
+
 /** What CloudFormation fills in, since only it knows where the stack is. */
 const pseudo = (name: string): string => `\${AWS::${name}}`;
+
+const arn = (name: string): unknown => ({ "Fn::GetAtt": [name, "Arn"] });
+
+const allow = (Action: string | readonly string[], Resource: unknown) => ({
+  Effect: "Allow",
+  Action,
+  Resource,
+});
+
+const MAIL = `arn:${pseudo("Partition")}:s3:::posthaste-${STAGE}-mail-${pseudo("AccountId")}-${pseudo("Region")}`;
+const REQUESTS = { "Fn::Sub": ["$", "{PayloadBucket.Arn}/requests/*"].join("") };
+const LEDGER = allow(
+  ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+  arn("LedgerTable"),
+);
+const ENQUEUE = [
+  allow("sqs:SendMessage", arn("RequestQueue")),
+  allow("s3:PutObject", REQUESTS),
+] as const;
+const ASIDE = allow("sqs:SendMessage", arn("FailedQueue"));
+const EVENTS = [LEDGER, ...ENQUEUE, ASIDE, allow("sqs:SendMessage", arn("DeadLetterQueue"))];
+
+/** What each may do besides reading its mailboxes' secrets and writing its log. */
+const PERMISSIONS: Readonly<Record<(typeof FUNCTIONS)[number], readonly unknown[]>> = {
+  api: [LEDGER, ...ENQUEUE],
+  check: [LEDGER],
+  invoke: [LEDGER, allow("sqs:SendMessage", arn("RequestQueue"))],
+  sns: EVENTS,
+  eventbridge: EVENTS,
+  s3: [...EVENTS, allow(["s3:GetObject", "s3:GetObjectVersion"], { "Fn::Sub": `${MAIL}/*` })],
+  sqs: [
+    LEDGER,
+    ASIDE,
+    allow(
+      [
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ChangeMessageVisibility",
+      ],
+      arn("RequestQueue"),
+    ),
+    allow(["s3:GetObject", "s3:PutObject"], REQUESTS),
+  ],
+};
 
 const capital = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 
@@ -89,13 +138,13 @@ describe("the framework", () => {
 describe.each(FUNCTIONS)("function %s", (name) => {
   const lambda = (): Resource => resource(`${capital(name)}LambdaFunction`);
 
-  test("runs on Node.js 24, on arm64, with 256 MB", () => {
+  test("runs on Node.js 24, on arm64, with as much memory as it needs", () => {
     expect(lambda().Properties).toMatchObject({
       FunctionName: `posthaste-${STAGE}-${name}`,
       Handler: `dist/${name}.handler`,
       Runtime: "nodejs24.x",
       Architectures: ["arm64"],
-      MemorySize: 256,
+      MemorySize: name === "s3" || name === "sqs" ? 512 : 256,
     });
     expect(lambda().Properties.TracingConfig).toBeUndefined();
   });
@@ -105,10 +154,15 @@ describe.each(FUNCTIONS)("function %s", (name) => {
     expect(lambda().Properties.Timeout).toBe(name === "api" ? 28 : 60);
   });
 
-  test("is never started again by Lambda itself", () => {
+  test("is started again by Lambda only where the ledger keeps that from sending twice", () => {
     const events = ofType("AWS::Lambda::EventInvokeConfig").map(([, { Properties }]) => Properties);
     const own = events.filter((e) => e.FunctionName.Ref === `${capital(name)}LambdaFunction`);
-    expect(own.map((e) => e.MaximumRetryAttempts)).toEqual([0]);
+    const [retries, destinations] = ASYNCHRONOUS.has(name)
+      ? [2, { OnFailure: { Destination: arn("DeadLetterQueue") } }]
+      : [0, name === "invoke" ? both(arn("RequestQueue")) : {}];
+    expect(own.map((e) => [e.MaximumRetryAttempts, e.DestinationConfig])).toEqual([
+      [retries, destinations],
+    ]);
   });
 
   test("has a role of its own that only Lambda may take", () => {
@@ -125,7 +179,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
     });
   });
 
-  test("may read its mailboxes' secrets and write its own log, and nothing else", () => {
+  test("may do what it is for, and nothing else", () => {
     const role = resource(`${capital(name)}Role`).Properties;
     expect(Object.keys(role).sort()).toEqual(["AssumeRolePolicyDocument", "Policies"]);
     const statements = role.Policies.flatMap(
@@ -150,6 +204,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
           },
         ],
       },
+      ...PERMISSIONS[name],
       {
         Effect: "Allow",
         Action: ["logs:CreateLogStream", "logs:PutLogEvents"],
@@ -158,11 +213,15 @@ describe.each(FUNCTIONS)("function %s", (name) => {
     ]);
   });
 
-  test("reads the mailboxes that its role may read", () => {
+  test("knows the mailboxes, queues and table that its role may use", () => {
     expect(lambda().Properties.Environment.Variables).toEqual({
       MAILBOX_SECRET_ID: { Ref: "DefaultMailbox" },
       MAILBOX_SECRET_PREFIX: `posthaste/${STAGE}/mailbox/`,
       MAILBOX_CACHE_SECONDS: "300",
+      LEDGER_TABLE: { Ref: "LedgerTable" },
+      QUEUE_URL: { Ref: "RequestQueue" },
+      FAILED_QUEUE_URL: { Ref: "FailedQueue" },
+      PAYLOAD_BUCKET: { Ref: "PayloadBucket" },
       ALLOWED_RECIPIENTS: "",
       RELAY: "",
       TRANSCRIPT: "full",
@@ -204,11 +263,12 @@ describe("roles", () => {
         for (const { Action, Resource: resources } of PolicyDocument.Statement) {
           expect([Action].flat().join()).not.toContain("*");
           for (const one of [resources].flat()) {
-            // The one pattern there is: the names of further mailboxes, which nobody knows here.
+            // The names of further mailboxes, of requests and of mail, which nobody knows here.
             const text: string = one["Fn::Sub"] ?? "";
-            expect(text.replace(/:secret:posthaste\/trial\/mailbox\/\*-\?{6}$/, "")).not.toMatch(
-              /[*?]/,
-            );
+            const known = text
+              .replace(/:secret:posthaste\/trial\/mailbox\/\*-\?{6}$/, "")
+              .replace(/(PayloadBucket\.Arn}\/requests|-\$\{AWS::Region})\/\*$/, "");
+            expect(known).not.toMatch(/[*?]/);
             expect(typeof one).toBe("object");
           }
         }
@@ -236,12 +296,110 @@ describe("the HTTP API", () => {
       [{ "Fn::GetAtt": ["ApiLambdaFunction", "Arn"] }, "2.0"],
     ]);
     const doors = ofType("AWS::Lambda::Permission").map(([, { Properties }]) => Properties);
-    expect(doors.map((one) => [one.FunctionName, one.Principal])).toEqual([
-      [{ "Fn::GetAtt": ["ApiLambdaFunction", "Arn"] }, "apigateway.amazonaws.com"],
-    ]);
-    expect(JSON.stringify(doors[0].SourceArn)).toContain('{"Ref":"HttpApi"}');
+    const api = doors.filter((one) => one.Principal === "apigateway.amazonaws.com");
+    expect(api.map((one) => one.FunctionName)).toEqual([arn("ApiLambdaFunction")]);
+    expect(JSON.stringify(api[0].SourceArn)).toContain('{"Ref":"HttpApi"}');
     // A function URL would be a second door, past the API's authorizer.
     expect(ofType("AWS::Lambda::Url")).toEqual([]);
+  });
+});
+
+describe("the queue", () => {
+  const queue = (name: string) => resource(name).Properties;
+
+  test("is read by one function, ten records at a time, by two instances at most", () => {
+    const mappings = ofType("AWS::Lambda::EventSourceMapping").map(([, one]) => one.Properties);
+    expect(mappings).toEqual([
+      {
+        BatchSize: 10,
+        EventSourceArn: arn("RequestQueue"),
+        FunctionName: arn("SqsLambdaFunction"),
+        Enabled: true,
+        FunctionResponseTypes: ["ReportBatchItemFailures"],
+        ScalingConfig: { MaximumConcurrency: 2 },
+      },
+    ]);
+  });
+
+  test("hides a record six times as long as the function may run, and keeps it four days", () => {
+    const timeout = resource("SqsLambdaFunction").Properties.Timeout;
+    expect(queue("RequestQueue").VisibilityTimeout).toBeGreaterThanOrEqual(6 * timeout);
+    expect(queue("RequestQueue").MessageRetentionPeriod).toBe(4 * 24 * 3600);
+  });
+
+  test("gives a record up only after mail has been given up, into a queue of its own", () => {
+    const { deadLetterTargetArn, maxReceiveCount } = queue("RequestQueue").RedrivePolicy;
+    expect(deadLetterTargetArn).toEqual(arn("DeadLetterQueue"));
+    expect(maxReceiveCount).toBeGreaterThan(16);
+    for (const name of ["FailedQueue", "DeadLetterQueue"]) {
+      expect(queue(name).MessageRetentionPeriod).toBe(14 * 24 * 3600);
+    }
+  });
+
+  test("is encrypted, like all that waits elsewhere, and nothing is public", () => {
+    const queues = ofType("AWS::SQS::Queue");
+    expect(queues).toHaveLength(3);
+    for (const [, { Properties }] of queues) expect(Properties.SqsManagedSseEnabled).toBe(true);
+    expect(ofType("AWS::SQS::QueuePolicy")).toEqual([]);
+    expect(ofType("AWS::SNS::TopicPolicy")).toEqual([]);
+    for (const name of ["PayloadBucket", "MailBucket"]) {
+      const { PublicAccessBlockConfiguration: block, LifecycleConfiguration } =
+        resource(name).Properties;
+      expect(Object.values(block)).toEqual([true, true, true, true]);
+      expect(LifecycleConfiguration.Rules[0].ExpirationInDays).toBeGreaterThan(18);
+    }
+  });
+});
+
+test("the ledger pays by request, forgets by itself, is encrypted and outlives the stack", () => {
+  const table = resource("LedgerTable");
+  expect(table.Properties).toEqual({
+    BillingMode: "PAY_PER_REQUEST",
+    KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
+    AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }],
+    TimeToLiveSpecification: { AttributeName: "expires", Enabled: true },
+    SSESpecification: { SSEEnabled: true },
+  });
+  expect([table.DeletionPolicy, table.UpdateReplacePolicy]).toEqual(["Retain", "Retain"]);
+});
+
+describe("the events", () => {
+  test("each come from one place, and no other may call the function", () => {
+    const doors = ofType("AWS::Lambda::Permission").map(([, { Properties }]) => Properties);
+    const from = (name: string) =>
+      doors.filter((one) => one.FunctionName["Fn::GetAtt"][0] === name);
+    expect(from("SnsLambdaFunction")).toMatchObject([
+      { Principal: "sns.amazonaws.com", SourceArn: { Ref: "MailTopic" } },
+    ]);
+    expect(from("S3LambdaFunction")).toMatchObject([
+      {
+        Principal: "s3.amazonaws.com",
+        SourceArn: { "Fn::Sub": MAIL },
+        SourceAccount: { Ref: "AWS::AccountId" },
+      },
+    ]);
+    expect(from("EventbridgeLambdaFunction")).toMatchObject([
+      { Principal: "events.amazonaws.com" },
+    ]);
+    expect(doors).toHaveLength(4);
+  });
+
+  test("of S3 are creations of .json and .eml; of EventBridge one kind; of SNS all", () => {
+    const { LambdaConfigurations: events } =
+      resource("MailBucket").Properties.NotificationConfiguration;
+    const filters = events.map((one: { Filter: { S3Key: { Rules: unknown[] } } }) => one.Filter);
+    expect(events.map((one: { Event: string }) => one.Event)).toEqual(
+      Array(2).fill("s3:ObjectCreated:*"),
+    );
+    expect(JSON.stringify(filters)).toMatch(/"\.json".*"\.eml"/);
+    const [[, rule] = []] = ofType("AWS::Events::Rule");
+    expect(rule?.Properties.EventPattern).toEqual({ "detail-type": [`posthaste ${STAGE}`] });
+    const [[, subscription] = []] = ofType("AWS::SNS::Subscription");
+    expect(subscription?.Properties).toEqual({
+      TopicArn: { Ref: "MailTopic" },
+      Protocol: "lambda",
+      Endpoint: arn("SnsLambdaFunction"),
+    });
   });
 });
 
@@ -302,6 +460,12 @@ test("the outputs say where to put the password and whom to call", () => {
       "InvokeFunctionName",
       "CheckFunctionName",
       "HttpApiUrl",
+      "RequestQueueUrl",
+      "FailedQueueUrl",
+      "DeadLetterQueueUrl",
+      "MailTopicArn",
+      "MailBucketName",
+      "EventbridgeFunctionArn",
     ]),
   );
 });

@@ -233,6 +233,34 @@ const structures: Case[] = [
     },
   },
   {
+    name: "text files with content ids",
+    input: {
+      text: "body\n",
+      html: '<p>body <a href="cid:a">a</a></p>',
+      attachments: [
+        { filename: "a.txt", contentType: "text/plain", contentId: "a", content: base64("one") },
+        { filename: "b.html", contentType: "text/html", contentId: "b", content: base64("<i>") },
+        { filename: "c.txt", contentId: "c@d,e(f)", content: base64("three") },
+      ],
+    },
+    read: {
+      attachments: [
+        file("a.txt", "text/plain", "one", "a"),
+        file("b.html", "text/html", "<i>", "b"),
+        file("c.txt", "text/plain", "three", "c@d,e(f)"),
+      ],
+    },
+  },
+  {
+    name: "files named like paths",
+    input: {
+      text: "t\n",
+      attachments: ["../../etc/passwd", "C:\\x\\y.pdf", "..", "a/b.pdf", "con .pdf"].map(
+        (filename) => ({ filename, contentType: "application/x-a", content: base64(filename) }),
+      ),
+    },
+  },
+  {
     name: "an empty file",
     input: {
       text: "t\n",
@@ -589,6 +617,10 @@ const odd: Case[] = [
   {
     name: "white space at line ends",
     input: { text: "a  \nb\t\n-- \nc \t \n   \nd\n", html: "<p>a  \nb\t\n</p>" },
+  },
+  {
+    name: "controls that are text",
+    input: { text: "a\fb\vc\u0085d\u2028e\u001b[31m\u007f\n", html: "<p>\u001b</p>" },
   },
   { name: "an empty text", input: { subject: "empty", text: "" } },
   { name: "an empty text beside html", input: { text: "", html: "<p>x</p>" } },

@@ -153,6 +153,19 @@ describe("the canonical form", () => {
     }
     expect(await verdicts(expected)).toEqual(["pass"]);
   });
+
+  test("of long bodies is that of short ones, whatever is between the lines", async () => {
+    const line = "QUJD".repeat(19);
+    for (const odd of ["", " ", "a b", "\t", "x ", "\r\n", " \r\n\t\r\nx", "."]) {
+      const body = `${`${line}\r\n`.repeat(5)}${odd}\r\n${`${line}\r\n`.repeat(5)}${odd}\r\n`;
+      for (const length of [1, 2, 3, 77, 78, 79, 80, 155, 156, 157, 400, 5000]) {
+        const message = await octets(
+          await signContent(pieces(`${HEADER}\r\n${body}`, length), [ed]),
+        );
+        expect(await verdicts(message), `${JSON.stringify(odd)} by ${length}`).toEqual(["pass"]);
+      }
+    }
+  });
 });
 
 describe("what is signed", () => {

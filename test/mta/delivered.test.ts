@@ -3,7 +3,15 @@
  * was asked for. What differs from a message that was only composed, a relay would have done.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Case, CORPUS, differences, PARSERS, parse, wanted } from "../message/corpus.ts";
+import {
+  type Case,
+  CORPUS,
+  differences,
+  PARSERS,
+  type ParserName,
+  parse,
+  wanted,
+} from "../message/corpus.ts";
 import { mtaAvailable } from "./available.ts";
 import { type Functions, mailboxOf, startFunctions } from "./functions.ts";
 import { type Mta, startPostfix } from "./servers.ts";
@@ -12,9 +20,12 @@ const SHOP = { address: "shop@example.com", name: "Shop" };
 const CAROL = "carol@example.test";
 
 /** What a parser reads otherwise than it stands in the message: see the table of the round trip. */
-const MISREAD: Readonly<Record<string, string[]>> = {
-  "Chinese file names with quotes, semicolons and percent": ["attachments"],
-  "file names of 200 characters": ["attachments"],
+const MISREAD: Readonly<Record<string, Partial<Record<ParserName, string[]>>>> = {
+  "Chinese file names with quotes, semicolons and percent": {
+    mailparser: ["attachments"],
+    "postal-mime": ["attachments"],
+  },
+  "file names of 200 characters": { mailparser: ["attachments"] },
 };
 
 let mta: Mta;
@@ -42,21 +53,21 @@ describe.skipIf(!mtaAvailable("postfix"))("delivered through Postfix", () => {
     expect(result).toMatchObject({ outcome: "accepted" });
     const [message] = await mta.readMail(CAROL, { messageId: result.messageId });
     if (message === undefined) throw new Error("it was not delivered");
-    expect(message.toString("latin1")).not.toMatch(/^(resent-)?bcc[ \t]*:/im);
+    // The header ends at the first empty line; a text may say what it likes.
+    const header = message.toString("latin1").split("\n\n", 1)[0];
+    expect(header).not.toMatch(/^(resent-)?bcc[ \t]*:/im);
     for (const parser of PARSERS) {
       const reading = await parse(parser, message);
-      const own = new Date(reading.date).getTime();
       const given = { from: SHOP, date: reading.date, messageId: result.messageId };
-      const want = await wanted(one, given);
-      // A message that was given no date bears the time at which it was made.
-      if (want.date === reading.date && one.input.date === undefined && !one.read?.date) {
-        expect(own).toBeGreaterThanOrEqual(before);
-        expect(own).toBeLessThanOrEqual(Date.now());
+      if (one.input.date === undefined && one.read?.date === undefined) {
+        // It bears the time at which it was made.
+        expect(Date.parse(reading.date)).toBeGreaterThanOrEqual(before);
+        expect(Date.parse(reading.date)).toBeLessThanOrEqual(Date.now());
       }
-      const found = differences(reading, want);
-      const listed = MISREAD[one.name] ?? [];
-      if (listed.length === 0) expect([parser, found]).toEqual([parser, []]);
-      else expect(listed).toEqual(expect.arrayContaining(found.map(({ field }) => field)));
+      const found = differences(reading, await wanted(one, given));
+      const fields = found.map(({ field }) => field);
+      const misread = MISREAD[one.name]?.[parser] ?? [];
+      expect([parser, fields, found]).toEqual([parser, misread, misread.length > 0 ? found : []]);
     }
   });
 });

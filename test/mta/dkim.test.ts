@@ -42,7 +42,7 @@ async function resolver(name: string, type: string): Promise<string[][]> {
 interface Verdict {
   readonly algorithm: string;
   readonly result: string;
-  /** Names in `h=`, in lower case. */
+  /** The fields that are there and signed, in lower case. */
   readonly covers: readonly string[];
 }
 
@@ -108,16 +108,18 @@ describe.skipIf(!mtaAvailable("postfix"))("DKIM of a message delivered by Postfi
     const passed = algorithms.map((algorithm) => ({ algorithm, result: "pass" }));
 
     it.each(["off", "auto"])("passes, chunking %s", async (chunking) => {
-      const found = await verdicts(await delivered(dkim, {}, { chunking }));
+      const message = await delivered(dkim, {}, { chunking });
+      const found = await verdicts(message);
       expect(found).toMatchObject(passed);
       for (const { covers } of found) {
         // RFC 8058 §4: one click is only believed where both are signed.
         expect(covers).toEqual(
           expect.arrayContaining(["list-unsubscribe", "list-unsubscribe-post", "in-reply-to"]),
         );
-        // One more than there is, so that nobody can add another.
-        expect(covers.filter((name) => name === "from")).toHaveLength(2);
       }
+      // From is named once more than it occurs, so that nobody can add another.
+      const lists = message.toString("latin1").match(/\bh=[^;]*;/g) ?? [];
+      expect(lists.map((list) => list.match(/\bFrom\b/g)?.length)).toEqual(passed.map(() => 2));
     });
 
     it("passes for a raw message, 8-bit and with odd line ends", async () => {
@@ -153,7 +155,7 @@ describe.skipIf(!mtaAvailable("postfix"))("DKIM of a message delivered by Postfi
 
       it.each<[string, RegExp, string]>([
         ["Subject", /^Subject: /m, "Subject: x "],
-        ["From", new RegExp(`<shop@${DOMAIN}>`), `<boss@${DOMAIN}>`],
+        ["From", /(?<=^From: [^\n]*)<shop@/m, "<boss@"],
         ["another From", /^From: /m, "From: evil@example.org\nFrom: "],
         ["To", /carol@example\.test>/, "dave@example.test>"],
         ["Date", /^Date: .*$/m, "Date: Tue, 01 Jul 2025 10:00:00 +0000"],

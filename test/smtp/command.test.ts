@@ -160,7 +160,9 @@ describe("command lines", () => {
     };
     const conversation = session(plan, []);
     conversation.next();
-    expect(() => conversation.next({ code: 220, lines: ["x"] })).toThrow(CommandError);
+    const ended = conversation.next({ code: 220, lines: ["x"] });
+    expect(ended.done).toBe(true);
+    expect(ended.value).toMatchObject({ error: { code: "internal_error" } });
   });
 });
 

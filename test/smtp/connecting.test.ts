@@ -276,7 +276,7 @@ beforeEach(() => {
   timers = [];
   vi.spyOn(globalThis, "setTimeout").mockImplementation(((act: () => void, wait?: number) => {
     const timer = plainTimeout(act, wait);
-    if (new Error().stack?.includes("/lib/smtp/io/")) timers.push(timer);
+    if (new Error("where").stack?.includes("/lib/smtp/io/")) timers.push(timer);
     return timer;
   }) as typeof setTimeout);
   vi.spyOn(Socket.prototype, "connect").mockImplementation(function (
@@ -975,6 +975,23 @@ describe("the ledger", () => {
   });
 });
 
+it("an abort while the content is read keeps the terminator back", async () => {
+  const server = await start();
+  const controller = new AbortController();
+  const message = mail();
+  const open = () => {
+    controller.abort();
+    return message.content.open();
+  };
+  const sent = await send(targetOf([server.endpoint()]), {
+    signal: controller.signal,
+    message: { ...message, content: { ...message.content, open } },
+  });
+  expect(fate(sent)).toMatchObject({ is: "unsent", error: { code: "aborted", phase: "content" } });
+  await gone(server);
+  expect(server.seen).not.toContain("content");
+});
+
 describe("content that stalls", () => {
   it("is given up in time, and its source is told", async () => {
     const server = await start();
@@ -1201,10 +1218,9 @@ describe("channel bindings", () => {
     const certificate = new NodeCertificate(cert);
     const socket = {
       getProtocol: () => "TLSv1.2",
-      getPeerX509Certificate: () => certificate,
     } as unknown as TLSSocket;
     const wanted = hash && createHash(hash).update(certificate.raw).digest();
-    expect(bindingsOf(socket)).toEqual(
+    expect(bindingsOf(socket, certificate)).toEqual(
       wanted ? [{ type: "tls-server-end-point", data: wanted }] : [],
     );
   });

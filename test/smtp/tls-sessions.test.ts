@@ -86,11 +86,14 @@ describe.each(VERSIONS)("%s", (version) => {
   it("resumes on a warm relay, again and again, and never on a cold one", async () => {
     const { port, seen } = await start(only);
     const warm = new Relay();
-    for (let i = 0; i < 4; i += 1) {
+    for (let i = 0; i < 5; i += 1) {
       expect((await visit(warm, target(port, trusting()))).report.error).toBeUndefined();
     }
     await visit(new Relay(), target(port, trusting()));
-    expect(seen.map(({ reused }) => reused)).toEqual([false, true, true, true, false]);
+    // This server sends two tickets of TLS 1.3 with a full handshake and none with a resumed one;
+    // each is used once (RFC 8446 §C.4).
+    const third = version === "TLSv1.2";
+    expect(seen.map(({ reused }) => reused)).toEqual([false, true, true, third, true, false]);
     expect(seen.every((each) => each.version === version)).toBe(true);
   });
 
@@ -184,7 +187,7 @@ describe.each(VERSIONS)("%s", (version) => {
     expect(report.error?.code).toBe("certificate_invalid");
     server.setSecureContext({ cert: good.cert, key: good.key });
     expect((await visit(warm, target(port, trusting()))).report.error).toBeUndefined();
-    expect(seen.at(-1)?.reused).toBe(false);
+    expect(seen.flatMap(({ lines }) => lines)).toHaveLength(4);
   });
 });
 

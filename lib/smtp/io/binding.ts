@@ -7,13 +7,17 @@ import { createHash, type X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import type { ChannelBinding } from "../step.ts";
 
-export function bindingsOf(socket: TLSSocket): readonly ChannelBinding[] {
+/** @param certificate the server's; given, since a resumed session has lost it */
+export function bindingsOf(
+  socket: TLSSocket,
+  certificate: X509Certificate | undefined,
+): readonly ChannelBinding[] {
   const bindings: ChannelBinding[] = [];
   if (socket.getProtocol() === "TLSv1.3") {
     const data = socket.exportKeyingMaterial(32, "EXPORTER-Channel-Binding", Buffer.alloc(0));
     bindings.push({ type: "tls-exporter", data });
   }
-  const endPoint = endPointOf(socket.getPeerX509Certificate());
+  const endPoint = endPointOf(certificate);
   if (endPoint) bindings.push({ type: "tls-server-end-point", data: endPoint });
   return bindings;
 }

@@ -3,6 +3,7 @@
  * verified, whatever the environment says (`NODE_TLS_REJECT_UNAUTHORIZED`), and nothing outlives
  * {@link Connection.close}.
  */
+import type { X509Certificate } from "node:crypto";
 import { isIP, type Socket } from "node:net";
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from "node:tls";
 import { SmtpError } from "../error.ts";
@@ -94,6 +95,7 @@ export class Connection {
       ...(settings.key !== undefined && { key: settings.key }),
       ...session?.resume(),
     };
+    let certificate: X509Certificate | undefined;
     const secured = await within<TLSSocket>(
       this.#limits,
       "tls",
@@ -110,7 +112,7 @@ export class Connection {
           );
         const done = () => {
           // At once: a server may send its tickets along with the handshake's last flight.
-          session?.keep(socket);
+          certificate = session?.keep(socket) ?? socket.getPeerX509Certificate();
           resolve(socket);
         };
         try {
@@ -137,7 +139,7 @@ export class Connection {
     const protocol = secured.getProtocol() ?? "unknown";
     const cipher = secured.getCipher().standardName;
     this.tls = { protocol, cipher, resumed: secured.isSessionReused() };
-    return { protocol, cipher, bindings: bindingsOf(secured) };
+    return { protocol, cipher, bindings: bindingsOf(secured, certificate) };
   }
 
   /** What lies in the buffer unasked: `undefined` if nothing, else the reply, if it is whole. */
@@ -211,6 +213,8 @@ export class Connection {
       socket.destroy();
       return;
     }
+    // Gone by itself already: no 'close' would come any more.
+    if (socket.destroyed) return;
     const timer = setTimeout(() => socket.destroy(), LINGER);
     socket.once("close", () => clearTimeout(timer));
     socket.destroySoon();
@@ -286,7 +290,8 @@ export class Connection {
 /** Where TLS sessions are kept between connections to the same server. */
 export interface TlsSessions {
   resume(): { readonly session?: Buffer };
-  keep(socket: TLSSocket): void;
+  /** To be called as soon as the handshake is verified. Returns the certificate it rests on. */
+  keep(socket: TLSSocket): X509Certificate | undefined;
 }
 
 async function dialThrough(

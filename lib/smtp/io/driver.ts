@@ -145,10 +145,15 @@ class Driver {
     try {
       for await (const piece of content.open()) {
         if (piece.length === 0) continue;
-        this.#queue(held);
-        held = encoder.encode(piece);
+        const encoded = encoder.encode(piece);
         if (encoder.size > content.size) break;
-        if (this.#octets >= HIGH_WATER) await this.#drain(framing);
+        // A large piece leaves bit by bit too: what the server says meanwhile is heard, and a server
+        // that stops reading never has the terminator on its way.
+        for (let start = 0; start < encoded.length; start += HIGH_WATER) {
+          this.#queue(held);
+          held = encoded.subarray(start, start + HIGH_WATER);
+          if (this.#octets >= HIGH_WATER) await this.#drain(framing);
+        }
       }
     } catch (error) {
       if (error instanceof SmtpError) throw error;
