@@ -117,6 +117,13 @@ export function recordsOf(event: unknown): readonly unknown[] {
   return Array.isArray(records) ? records : [];
 }
 
+/** A message attribute of SQS, as Lambda gives it. */
+export function attributeOf(attributes: unknown, name: string): string | undefined {
+  const attribute = isRecord(attributes) ? attributes[name] : undefined;
+  const value = isRecord(attribute) ? attribute["stringValue"] : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
 /** For what comes without an id of its own. */
 export function requestId(context: InvocationContext | undefined): string {
   return context?.awsRequestId ?? randomUUID();

@@ -28,6 +28,7 @@ import {
 } from "../lib/submission/redelivery.ts";
 import type { Order, SubmitPorts } from "../lib/submission/submit.ts";
 import {
+  attributeOf,
   complain,
   dateOf,
   type Incoming,
@@ -60,10 +61,7 @@ interface Received extends Incoming {
 }
 
 /** What goes back to the queue, and for how long, in seconds. */
-interface Returned {
-  readonly record: Received;
-  readonly seconds: number;
-}
+type Returned = { readonly record: Received; readonly seconds: number };
 
 export async function handler(event: unknown, context?: InvocationContext): Promise<BatchAnswer> {
   const records = recordsOf(event);
@@ -160,12 +158,6 @@ async function fetched({ queues }: Wiring, place: string, order: Order): Promise
       known: unsent(order.id, gone ? "rejected" : "deferred", problem, { retryable }),
     };
   }
-}
-
-function attributeOf(attributes: unknown, name: string): string | undefined {
-  const attribute = isRecord(attributes) ? attributes[name] : undefined;
-  const value = isRecord(attribute) ? attribute["stringValue"] : undefined;
-  return typeof value === "string" ? value : undefined;
 }
 
 /** Where no table keeps what earlier sends settled, the messages themselves have brought it. */

@@ -4,6 +4,8 @@
  * fails midway is an error, never a message with something else in it. Read at the pace of the
  * relay, so memory does not grow with the object.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import {
   GetObjectCommand,
   HeadObjectCommand,
@@ -135,6 +137,7 @@ async function* read(
     throw translate(error, what);
   }
   let received = 0;
+  let sinceCollected = 0;
   try {
     const pieces = body[Symbol.asyncIterator]();
     for (;;) {
@@ -142,6 +145,11 @@ async function* read(
       if (piece.done === true) break;
       received += piece.value.length;
       yield piece.value;
+      sinceCollected += piece.value.length;
+      if (sinceCollected >= COLLECT_OCTETS) {
+        sinceCollected = 0;
+        collect();
+      }
     }
   } catch (error) {
     throw new AttachmentError(
@@ -154,6 +162,27 @@ async function* read(
     body.destroy();
   }
   if (received !== size) throw new ObjectChanged(what, size, received);
+}
+
+/** Octets read, after which what they were read into, and encoded into, is given back. */
+const COLLECT_OCTETS = 1024 * 1024;
+
+type Collector = (options: { readonly type: "minor" }) => void;
+let collector: Collector | undefined;
+
+/**
+ * Each piece comes in a buffer of its own outside of V8's heap, where by itself V8 looks only when
+ * some 64 MiB have gathered: the peak would grow by that. A minor collection takes less than a millisecond.
+ * Node hands out the function for it only under a flag, which is withdrawn at once.
+ */
+function collect(): void {
+  if (collector === undefined) {
+    setFlagsFromString("--expose-gc");
+    const found: unknown = runInNewContext("globalThis.gc");
+    setFlagsFromString("--no-expose-gc");
+    collector = typeof found === "function" ? (found as Collector) : () => {};
+  }
+  collector({ type: "minor" });
 }
 
 /** What the SDK gives for a body under Node: the response itself. */

@@ -10,12 +10,13 @@ export class Redactor {
   readonly #forms = new Set<string>();
   #pattern: RegExp | undefined;
 
-  /** Learn a secret in clear: its raw, base64 and URL-encoded forms are masked from now on. */
+  /** Learn a secret in clear: raw, or encoded as servers may echo it, it is masked from now on. */
   learn(secret: string | undefined): void {
     if (!secret) return;
     const octets = new TextEncoder().encode(secret);
     const encoded = base64(octets);
     this.#add(secret, encoded, encoded.replace(/=+$/, ""), urlEncoded(octets), base64url(encoded));
+    this.#add(JSON.stringify(secret).slice(1, -1), hexadecimal(octets));
   }
 
   /** Learn a string that crossed the wire as it is (a SASL response). */
@@ -58,6 +59,10 @@ function source(form: string): string {
 /** RFC 3986 §2.1, by octets: a lone surrogate has no form of its own, and must not be an error. */
 function urlEncoded(octets: Uint8Array): string {
   return encodeURIComponent(new TextDecoder().decode(octets));
+}
+
+function hexadecimal(octets: Uint8Array): string {
+  return Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
 }
 
 function base64url(encoded: string): string {

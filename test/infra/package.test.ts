@@ -18,6 +18,7 @@ const ASYNCHRONOUS: ReadonlySet<string> = new Set(["eventbridge", "s3", "sns"]);
 
 interface Resource {
   readonly Type: string;
+  readonly Condition?: string;
   readonly DeletionPolicy?: string;
   readonly UpdateReplacePolicy?: string;
   // biome-ignore lint/suspicious/noExplicitAny: a template's properties are compared, never trusted
@@ -144,7 +145,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
       Handler: `dist/${name}.handler`,
       Runtime: "nodejs24.x",
       Architectures: ["arm64"],
-      MemorySize: name === "s3" || name === "sqs" ? 512 : 256,
+      MemorySize: name === "s3" || name === "sqs" ? 1024 : 256,
     });
     expect(lambda().Properties.TracingConfig).toBeUndefined();
   });
@@ -222,6 +223,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
       QUEUE_URL: { Ref: "RequestQueue" },
       FAILED_QUEUE_URL: { Ref: "FailedQueue" },
       PAYLOAD_BUCKET: { Ref: "PayloadBucket" },
+      ATTACHMENT_BUCKETS: "",
       ALLOWED_RECIPIENTS: "",
       RELAY: "",
       TRANSCRIPT: "full",
@@ -248,13 +250,27 @@ describe.each(FUNCTIONS)("function %s", (name) => {
 });
 
 describe("roles", () => {
-  test("are as many as the functions, and no other policy is attached anywhere", () => {
+  test("are as many as the functions, and only the attachments' policy is attached", () => {
     const roles = ofType("AWS::IAM::Role").map(([name]) => name);
     expect(roles.sort()).toEqual(FUNCTIONS.map((name) => `${capital(name)}Role`));
     const iam = Object.values(template.Resources).filter((one) =>
       one.Type.startsWith("AWS::IAM::"),
     );
-    expect(iam).toHaveLength(roles.length);
+    expect(iam).toHaveLength(roles.length + 1);
+  });
+
+  test("may read attachments only where a bucket is named, and nothing else there", () => {
+    const policy = resource("AttachmentsPolicy");
+    expect(policy.Condition).toBe("HasAttachmentBucket");
+    const { Roles, PolicyDocument } = policy.Properties;
+    const composing = FUNCTIONS.filter((name) => name !== "check");
+    expect(Roles.map(({ Ref }: { Ref: string }) => Ref).sort()).toEqual(
+      composing.map((name) => `${capital(name)}Role`).sort(),
+    );
+    const objects = { "Fn::Sub": `arn:${pseudo("Partition")}:s3:::/*` };
+    expect(PolicyDocument.Statement).toEqual([
+      allow(["s3:GetObject", "s3:GetObjectVersion"], objects),
+    ]);
   });
 
   test("allow no action and no resource by a bare wildcard", () => {

@@ -105,7 +105,17 @@ class Driver {
     watch.answered(phase, this.#envelope);
     if (phase === "content") this.#envelope = false;
     transcript.server(watch.elapsed(), reply);
-    return reply;
+    return this.#masked(reply, phase);
+  }
+
+  /**
+   * Errors carry replies, and errors are inspected: what a server echoes is masked before any is
+   * made. Challenges and what EHLO offers are for the conversation, and stay as they are.
+   */
+  #masked(reply: Reply, phase: Phase = this.#phase): Reply {
+    const needed = phase === "auth" ? "intermediate" : phase === "ehlo" ? "success" : undefined;
+    if (classOf(reply) === needed) return reply;
+    return { ...reply, lines: reply.lines.map((line) => this.#options.redactor.scrub(line)) };
   }
 
   async #secure() {
@@ -211,7 +221,7 @@ class Driver {
     }
     return new SmtpError("content_refused", "The server refused the content before its end.", {
       phase: "content",
-      reply,
+      reply: this.#masked(reply),
     });
   }
 
@@ -252,14 +262,14 @@ class Driver {
       if (found.code === 421) {
         throw new SmtpError("connection_lost", "The server closed the session (421).", {
           phase: this.#phase,
-          reply: found,
+          reply: this.#masked(found),
         });
       }
     }
     const what = found === "partial" ? "part of a reply" : `a reply (${found.code})`;
     throw new SmtpError("protocol_error", `The server sent ${what} that answers no command.`, {
       phase: this.#phase,
-      ...(found !== "partial" && classOf(found) !== "success" && { reply: found }),
+      ...(found !== "partial" && classOf(found) !== "success" && { reply: this.#masked(found) }),
     });
   }
 }

@@ -4,6 +4,7 @@
  * (RFC 9422 MAILMAX). One transcript and one clock for all of it.
  */
 import { randomBytes } from "node:crypto";
+import type { Capabilities } from "../capabilities.ts";
 import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
 import type { Security } from "../greet.ts";
@@ -93,7 +94,7 @@ export class Relay {
       left = now;
     }
     return {
-      report,
+      report: { ...report, capabilities: masked(report.capabilities, redactor) },
       endpoint: sent.endpoint,
       tls: sent.tls,
       timing: run.watch.timing(),
@@ -260,6 +261,20 @@ function unreached(error: SmtpError, submissions: readonly Submission[]): Sessio
 
 function open({ fate }: RecipientReport): boolean {
   return fate.is === "unsent" && fate.error === undefined;
+}
+
+/** Shown to people, what EHLO offered is as much a server's word as any reply. */
+function masked(offered: Capabilities | undefined, redactor: Redactor): Capabilities | undefined {
+  if (offered === undefined) return undefined;
+  const scrub = (text: string) => redactor.scrub(text);
+  return {
+    ...offered,
+    host: scrub(offered.host),
+    auth: offered.auth.map(scrub),
+    keywords: new Map(
+      [...offered.keywords].map(([keyword, rest]) => [scrub(keyword), rest.map(scrub)]),
+    ),
+  };
 }
 
 /** Messages with recipients that a session in good order left for another one. */
