@@ -49,3 +49,16 @@ export interface SessionReport {
   /** What ended the session early. */
   readonly error: SmtpError | undefined;
 }
+
+/** Where the time of a send went. */
+export interface Timing {
+  /** Milliseconds from the start to the reply that settled the content, or to the fault. */
+  readonly totalMs: number;
+  readonly connectMs: number;
+  readonly tlsMs: number;
+  /** Login on its own; 0 where it shared the envelope's group. */
+  readonly authMs: number;
+  /** From the first MAIL to the last reply that settled content. */
+  readonly transactionMs: number;
+  readonly roundTrips: number;
+}

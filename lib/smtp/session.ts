@@ -4,31 +4,27 @@
  * §3.1 and RFC 4954 §4, and nothing is grouped that the server did not offer.
  */
 import type { Credentials, Mechanism, SaslContext } from "../sasl/mechanism.ts";
-import { selectMechanisms } from "../sasl/select.ts";
+import { Agenda } from "./agenda.ts";
 import { authenticate, groupAuth, judge, type Refusal } from "./authenticate.ts";
 import type { Capabilities } from "./capabilities.ts";
 import { command } from "./command.ts";
-import { notes, obstacle, type Submission, unwritable } from "./envelope.ts";
+import type { Submission } from "./envelope.ts";
 import { SmtpError } from "./error.ts";
 import { greet, type Security } from "./greet.ts";
 import { Group } from "./group.ts";
-import { domainOf } from "./path.ts";
+import { candidates, type LoginPolicy, LoginRefused } from "./login.ts";
 import type { Reply } from "./reply.ts";
 import type { SessionReport } from "./report.ts";
 import type { Channel, Step } from "./step.ts";
-import { ONE_FLIGHT_OCTETS, type Recipient, Transaction } from "./transaction.ts";
+import { ONE_FLIGHT_OCTETS, type Transaction } from "./transaction.ts";
 
-export interface SessionPlan {
+export interface SessionPlan extends LoginPolicy {
   readonly security: Security;
   readonly ehloName: string;
   readonly host: string;
   readonly port: number;
   /** Absent: no AUTH. */
   readonly credentials?: Credentials;
-  /** The mailbox's own choice and order of mechanisms. */
-  readonly auth?: readonly string[];
-  /** Whether a credential may leave without TLS. */
-  readonly allowPlaintextAuth: boolean;
   readonly chunking: "auto" | "off";
   readonly nonce: () => string;
 }
@@ -36,35 +32,15 @@ export interface SessionPlan {
 /** Servers must take this many recipients (RFC 5321 §4.5.3.1.8), so none will be left over. */
 const SURE_RECIPIENTS = 100;
 
-interface Work {
-  readonly message: number;
-  readonly submission: Submission;
-  readonly recipients: readonly Recipient[];
-}
-
-/** A login that shared its group was refused; the group has been read to its end. */
-class LoginRefused extends Error {
-  readonly refusal: Refusal | "unfinished";
-
-  constructor(refusal: Refusal | "unfinished") {
-    super("login refused");
-    this.refusal = refusal;
-  }
-}
-
 class Session {
   readonly plan: SessionPlan;
-  readonly submissions: readonly Submission[];
-  readonly recipients: readonly (readonly Recipient[])[];
-  readonly notes: string[][];
+  readonly agenda: Agenda;
   readonly group = new Group();
-  readonly queue: Work[] = [];
   readonly live: Transaction[] = [];
   capabilities: Capabilities | undefined;
   channel: Channel | undefined;
   mechanism: string | undefined;
   error: SmtpError | undefined;
-  #transactions = 0;
   #quitQueued = false;
   /** Nothing may leave behind content: the server has refused what did. */
   #contentAlone = false;
@@ -76,11 +52,7 @@ class Session {
 
   constructor(plan: SessionPlan, submissions: readonly Submission[]) {
     this.plan = plan;
-    this.submissions = submissions;
-    this.recipients = submissions.map(({ recipients }) =>
-      recipients.map((address) => ({ address, fate: undefined, rcpt: undefined })),
-    );
-    this.notes = submissions.map(() => []);
+    this.agenda = new Agenda(submissions);
   }
 
   *run(): Step<void> {
@@ -88,17 +60,17 @@ class Session {
     this.capabilities = welcome.capabilities;
     this.channel = welcome.channel;
     this.group.pipelining = welcome.capabilities.has("PIPELINING");
-    this.#sort(welcome.capabilities);
+    this.agenda.sort(welcome.capabilities, welcome.channel !== undefined);
     if (this.plan.credentials === undefined) yield* this.#transact();
     else yield* this.#login(this.#saslContext(this.plan.credentials));
   }
 
   /** Try the shared mechanisms in order; the first that logs in goes on with the messages. */
   *#login(context: SaslContext): Step<void> {
-    const candidates = this.#candidates(context);
+    const shared = candidates(context, this.plan);
     const refused: string[] = [];
     let last: Reply | undefined;
-    for (const mechanism of candidates) {
+    for (const mechanism of shared) {
       // A refused -PLUS counts as not offered, so that SCRAM tells the server what was done to it
       // (RFC 5802 §6, the "y" flag).
       const advertised = context.advertised.filter((name) => !refused.includes(name));
@@ -110,7 +82,7 @@ class Session {
     }
     throw new SmtpError(
       "auth_unavailable",
-      `The server refused each mechanism in common (${candidates.map((m) => m.name).join(", ")}).`,
+      `The server refused each mechanism in common (${shared.map((m) => m.name).join(", ")}).`,
       { phase: "auth", ...(last && { reply: last }) },
     );
   }
@@ -118,7 +90,7 @@ class Session {
   /** Log in and send; AUTH shares the first group where RFC 4954 §4 allows it. */
   *#attempt(mechanism: Mechanism, context: SaslContext): Step<Refusal | undefined> {
     const grouped =
-      this.queue.length > 0 &&
+      !this.agenda.empty &&
       (yield* groupAuth(this.group, mechanism, context, (reply) => {
         if (reply.code < 300) this.mechanism = mechanism.name;
         else if (reply.code < 400) this.#loginRefused = "unfinished";
@@ -159,8 +131,7 @@ class Session {
     }
     const again = this.live.filter(({ untouched }) => untouched);
     this.live.splice(0, this.live.length, ...this.live.filter(({ untouched }) => !untouched));
-    this.#transactions -= again.length;
-    this.queue.unshift(...again);
+    this.agenda.putBack(again);
   }
 
   /** Work through the transactions; each one's content shares a group with the next envelope. */
@@ -175,7 +146,7 @@ class Session {
       if (!queued) yield* this.#envelope(current);
       yield* this.#settle();
       const sent = yield* this.#content(current);
-      this.#requeue(current);
+      this.agenda.overflow(current);
       const following = this.#next();
       queued = false;
       // RFC 2920 §3.1: content may be first in a group. What follows it leaves with it.
@@ -245,7 +216,7 @@ class Session {
     const sure = flown.every(({ recipients }) => recipients.length <= SURE_RECIPIENTS);
     if (current === undefined && sure && !this.#loginPending) yield* this.#quit();
     yield* this.#settle();
-    for (const transaction of flown) this.#requeue(transaction);
+    for (const transaction of flown) this.agenda.overflow(transaction);
     current ??= this.#quitQueued ? undefined : this.#next();
     if (current && flown.at(-1)?.open) yield* this.#rset();
     return current;
@@ -270,25 +241,8 @@ class Session {
     if (refusal !== undefined) throw new LoginRefused(refusal);
   }
 
-  #candidates(context: SaslContext): readonly Mechanism[] {
-    if (this.channel === undefined && !this.plan.allowPlaintextAuth) {
-      throw new SmtpError(
-        "auth_insecure",
-        'No credential leaves without TLS. Set "security" to "implicit" or "starttls", or, for a trusted network only, "allowPlaintextAuth" to true.',
-        { phase: "auth" },
-      );
-    }
-    const found = selectMechanisms(context, this.plan.auth);
-    if (found.length > 0) return found;
-    const offered = context.advertised.join(", ") || "none";
-    const wanted = this.plan.auth
-      ? ` The mailbox's "auth" allows ${this.plan.auth.join(", ")}.`
-      : "";
-    throw new SmtpError(
-      "auth_unavailable",
-      `No mechanism in common: the server offers ${offered}.${wanted}`,
-      { phase: "auth" },
-    );
+  #next(): Transaction | undefined {
+    return this.agenda.next(this.group, this.capabilities as Capabilities);
   }
 
   #saslContext(credentials: Credentials): SaslContext {
@@ -301,45 +255,6 @@ class Session {
       bindings: this.channel?.bindings ?? [],
       advertised: this.capabilities?.auth ?? [],
     };
-  }
-
-  /** Sort messages into work: what this server cannot carry is settled before MAIL. */
-  #sort(offered: Capabilities): void {
-    for (const [message, submission] of this.submissions.entries()) {
-      const recipients = this.recipients[message] ?? [];
-      const hindered =
-        obstacle(submission, offered, this.channel !== undefined) ??
-        unwritable(submission, offered);
-      if (hindered) {
-        for (const recipient of recipients) {
-          recipient.fate = { is: "impossible", obstacle: hindered };
-        }
-        continue;
-      }
-      this.notes[message]?.push(...notes(submission, offered));
-      for (const part of partition(recipients, offered.limits)) {
-        this.queue.push({ message, submission, recipients: part });
-      }
-    }
-  }
-
-  /** The next transaction, as long as the server takes more of them (RFC 9422 MAILMAX). */
-  #next(): Transaction | undefined {
-    const offered = this.capabilities as Capabilities;
-    if (this.#transactions >= (offered.limits.mailMax ?? Number.POSITIVE_INFINITY))
-      return undefined;
-    const work = this.queue.shift();
-    if (work === undefined) return undefined;
-    this.#transactions += 1;
-    return new Transaction(work.message, work.submission, work.recipients, this.group, offered);
-  }
-
-  /** Recipients that the server wants in a transaction of their own come next. */
-  #requeue(transaction: Transaction): void {
-    if (transaction.overflow.length === 0) return;
-    const { message, submission, overflow } = transaction;
-    for (const recipient of overflow) recipient.rcpt = undefined;
-    this.queue.unshift({ message, submission, recipients: overflow });
   }
 
   *#rset(): Step<void> {
@@ -374,14 +289,7 @@ class Session {
       channel: this.channel,
       mechanism: this.mechanism,
       error: this.error,
-      messages: this.recipients.map((recipients, message) => ({
-        notes: this.notes[message] ?? [],
-        recipients: recipients.map(({ address, fate, rcpt }) => ({
-          address,
-          fate: fate ?? (this.error ? { is: "unsent", error: this.error } : { is: "unsent" }),
-          ...(rcpt && { rcpt }),
-        })),
-      })),
+      messages: this.agenda.report(this.error),
     };
   }
 }
@@ -420,29 +328,4 @@ export function* session(
   }
   yield* state.leave();
   return state.report();
-}
-
-/** RFC 9422: at most so many recipients, and so many domains, in a transaction. */
-function partition(
-  recipients: readonly Recipient[],
-  { rcptMax, rcptDomainMax }: Capabilities["limits"],
-): readonly (readonly Recipient[])[] {
-  const parts: Recipient[][] = [];
-  let domains = new Set<string>();
-  for (const recipient of recipients) {
-    const domain = domainOf(recipient.address);
-    const part = parts.at(-1);
-    const full =
-      part === undefined ||
-      part.length >= (rcptMax ?? Number.POSITIVE_INFINITY) ||
-      (!domains.has(domain) && domains.size >= (rcptDomainMax ?? Number.POSITIVE_INFINITY));
-    if (full) {
-      parts.push([recipient]);
-      domains = new Set([domain]);
-    } else {
-      part.push(recipient);
-      domains.add(domain);
-    }
-  }
-  return parts;
 }

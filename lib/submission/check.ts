@@ -1,11 +1,11 @@
 /** The answer to "which AUTH does this server support, and does my login work?". Sends nothing. */
 import * as z from "zod/mini";
+import type { Timing } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
 import { explainError } from "./classify.ts";
 import { deliver } from "./deliver.ts";
 import { explainPreparation, explainResting, serverOf } from "./explain.ts";
 import type { ErrorResult, ServerResult } from "./outcome.ts";
-import type { Timing } from "./ports.ts";
 import { secretOf } from "./prepare.ts";
 import type { Limits, SubmitPorts } from "./submit.ts";
 

@@ -2,8 +2,9 @@
  * The result: what the server said, and what it means. Five outcomes, of which `deferred` (certainly
  * not taken) and `uncertain` (handed over, no answer) are never confused.
  */
+
+import type { Timing } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
-import type { Timing } from "./ports.ts";
 
 export type RecipientOutcome = "accepted" | "rejected" | "deferred" | "uncertain";
 export type Outcome = RecipientOutcome | "partial";

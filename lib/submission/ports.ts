@@ -3,7 +3,7 @@
  * them (lib/aws, lib/smtp/io); functions/wiring.ts hands them in.
  */
 import type { Submission } from "../smtp/envelope.ts";
-import type { SessionReport } from "../smtp/report.ts";
+import type { SessionReport, Timing } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { OAuth2 } from "./token.ts";
@@ -65,15 +65,6 @@ export interface Sent {
   readonly timing: Timing;
   readonly transcript: readonly Entry[];
   readonly scrub: (text: string) => string;
-}
-
-export interface Timing {
-  readonly totalMs: number;
-  readonly connectMs: number;
-  readonly tlsMs: number;
-  readonly authMs: number;
-  readonly transactionMs: number;
-  readonly roundTrips: number;
 }
 
 export interface SendOptions {

@@ -35,6 +35,8 @@ let mailbox: string;
 describe.skipIf(!mtaAvailable("postfix"))("delivered through Postfix", () => {
   beforeAll(async () => {
     [mta, functions] = await Promise.all([startPostfix(), startFunctions()]);
+    // A function that does not answer is told here, once, and not by every message in turn.
+    expect(await functions.invoke({})).toMatchObject({ outcome: "rejected" });
     mailbox = functions.mailbox(
       mailboxOf(mta, "implicit", {
         from: `${SHOP.name} <${SHOP.address}>`,

@@ -9,7 +9,7 @@ import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
 import type { Security } from "../greet.ts";
 import { Redactor } from "../redact.ts";
-import type { MessageReport, RecipientReport, SessionReport } from "../report.ts";
+import type { MessageReport, RecipientReport, SessionReport, Timing } from "../report.ts";
 import { type SessionPlan, session } from "../session.ts";
 import { type Entry, Transcript } from "../transcript.ts";
 import { Connection, type TlsSettings } from "./connection.ts";
@@ -17,7 +17,7 @@ import { HELLO, type Limits, within } from "./deadline.ts";
 import { AddressBook, type Endpoint, type Lookup } from "./dns.ts";
 import { drive } from "./driver.ts";
 import { tunnelThrough } from "./proxy.ts";
-import { Stopwatch, type Timing } from "./stopwatch.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { TlsSessionStore } from "./tls-sessions.ts";
 
 export interface RelayEndpoint extends Endpoint {

@@ -3,20 +3,9 @@
  * followed by waiting for the answer. The TCP handshake counts one, a full TLS 1.2 handshake two, any
  * other handshake one, the greeting one; QUIT none, since nobody waits for it.
  */
+import type { Timing } from "../report.ts";
 import type { Phase } from "../step.ts";
 import { tenth } from "../transcript.ts";
-
-export interface Timing {
-  /** Milliseconds from the start to the reply that settled the content, or to the fault. */
-  readonly totalMs: number;
-  readonly connectMs: number;
-  readonly tlsMs: number;
-  /** Login on its own; 0 where it shared the envelope's group. */
-  readonly authMs: number;
-  /** From the first MAIL to the last reply that settled content. */
-  readonly transactionMs: number;
-  readonly roundTrips: number;
-}
 
 const TRANSACTION: ReadonlySet<Phase> = new Set(["mail", "rcpt", "data", "content"]);
 const FAREWELL: ReadonlySet<Phase> = new Set(["quit"]);
