@@ -1,5 +1,5 @@
 /** Round trips as the network sees them: whatever runs, runs through a proxy that counts and delays. */
-import { createTransport, type SentMessageInfo } from "nodemailer";
+import { createTransport } from "nodemailer";
 import { type DelayProxy, startDelayProxy } from "../support/proxy.ts";
 
 export interface Counted<T> {
@@ -81,10 +81,8 @@ export async function viaNodemailer(
         })
       : createTransport(common);
   try {
-    const sent: SentMessageInfo[] = await Promise.all(
-      mails.map((mail) => transport.sendMail(mail)),
-    );
-    const taken = sent.filter(({ accepted }) => accepted.length === 1).length;
+    const sent = await Promise.all(mails.map((mail) => transport.sendMail(mail)));
+    const taken = sent.filter(({ accepted }) => accepted?.length === 1).length;
     if (taken !== mails.length) throw new Error(`nodemailer: ${taken} of ${mails.length} taken`);
   } finally {
     transport.close();

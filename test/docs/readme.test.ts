@@ -254,7 +254,7 @@ describe("error codes", () => {
   });
 
   test("README names the reasons for which there is no token", () => {
-    const source = read("lib/submission/token.ts");
+    const source = read("lib/submission/token.ts") + read("lib/submission/token-request.ts");
     const reasons = matches(source, /new TokenError\(\s*"([a-z_]+)"/g);
     expect(reasons.length).toBeGreaterThan(3);
     for (const reason of reasons) expect(section("### Error codes")).toContain(`\`${reason}\``);

@@ -48,7 +48,7 @@ bullseye() {
   local mirror state=$root/apt-bullseye
   mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
     grep -m1 -E 'debian/?$' || true)
-  mirror=${mirror:-http://deb.debian.org/debian}
+  [[ -n $mirror ]] || { echo "apt names no Debian mirror to take OpenSMTPD from" >&2; return 1; }
   mkdir -p "$state/state/lists/partial" "$state/cache/archives/partial"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bullseye main\n' \
     "${mirror%/}" >"$state/sources.list"

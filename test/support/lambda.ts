@@ -64,6 +64,10 @@ export async function startFunction(
   return {
     invoke: (event, milliseconds = 20_000) =>
       new Promise((resolve, reject) => {
+        if (child.exitCode !== null || child.signalCode !== null) {
+          reject(new Error(`the function's process has ended: ${log}`));
+          return;
+        }
         count += 1;
         waiting.set(count, ({ error, result }) => {
           if (error === undefined) resolve(result);
