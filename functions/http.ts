@@ -20,45 +20,42 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
-interface GatewayEvent {
-  readonly body?: string | null;
-  readonly isBase64Encoded?: boolean;
-  readonly headers?: Readonly<Record<string, string | undefined>> | null;
-  readonly queryStringParameters?: Readonly<Record<string, string | undefined>> | null;
-  readonly multiValueHeaders?: Readonly<Record<string, readonly string[] | undefined>> | null;
-  /** 2.0 */
-  readonly rawPath?: string;
-  readonly requestContext?: {
-    readonly http?: { readonly method?: string };
-    readonly stage?: string;
-  };
-  /** 1.0 */
-  readonly httpMethod?: string;
-  readonly path?: string;
-}
-
-/** Either payload format; `undefined` where the event is no HTTP request at all. */
+/**
+ * Either payload format; `undefined` where the event is no HTTP request at all. What no gateway sends
+ * is left out, field by field: an event may come from anyone who may invoke the function.
+ */
 export function decodeHttp(event: unknown): HttpRequest | undefined {
-  if (typeof event !== "object" || event === null) return undefined;
-  const gateway = event as GatewayEvent;
-  const method = gateway.requestContext?.http?.method ?? gateway.httpMethod;
-  const path = gateway.rawPath ?? gateway.path;
+  const gateway = record(event);
+  // 2.0 has the method in its context, 1.0 at the top.
+  const method =
+    record(record(gateway["requestContext"])["http"])["method"] ?? gateway["httpMethod"];
+  const path = gateway["rawPath"] ?? gateway["path"];
   if (typeof method !== "string" || typeof path !== "string") return undefined;
-  const headers: Record<string, string | undefined> = {};
-  for (const [name, values] of Object.entries(gateway.multiValueHeaders ?? {})) {
-    headers[name.toLowerCase()] = values?.join(", ");
+  const headers: Record<string, string> = {};
+  for (const [name, values] of Object.entries(record(gateway["multiValueHeaders"]))) {
+    if (Array.isArray(values)) headers[name.toLowerCase()] = values.filter(isString).join(", ");
   }
-  for (const [name, value] of Object.entries(gateway.headers ?? {})) {
-    headers[name.toLowerCase()] ??= value;
+  for (const [name, value] of Object.entries(record(gateway["headers"]))) {
+    if (isString(value)) headers[name.toLowerCase()] ??= value;
   }
-  const body = gateway.body ?? "";
+  const query = Object.entries(record(gateway["queryStringParameters"]));
+  const body = isString(gateway["body"]) ? gateway["body"] : "";
   return {
     method: method.toUpperCase(),
     path,
     headers,
-    query: gateway.queryStringParameters ?? {},
-    body: gateway.isBase64Encoded ? Buffer.from(body, "base64").toString("utf8") : body,
+    query: Object.fromEntries(query.filter((pair): pair is [string, string] => isString(pair[1]))),
+    body: gateway["isBase64Encoded"] === true ? Buffer.from(body, "base64").toString("utf8") : body,
   };
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> {
+  const plain = typeof value === "object" && value !== null && !Array.isArray(value);
+  return plain ? (value as Record<string, unknown>) : {};
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 export function json(

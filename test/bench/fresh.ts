@@ -62,6 +62,7 @@ export async function fresh(options: FreshOptions): Promise<Fresh> {
     },
   );
   const [, out, errors, extra] = child.stdio;
+  if (out === null || errors === null) throw new Error("no pipes");
   let total = 0;
   out.on("data", (chunk: Buffer) => {
     if (chunk.includes("\n@")) total = performance.now() - begun;

@@ -40,7 +40,7 @@ export interface LeakReport {
 
 const AT_ONCE = 16;
 /** For a send whose server falls silent. */
-const SHORT = 150;
+const SHORT = 250;
 const STAGES = ["greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "content", "QUIT"];
 
 /** Numbers that a seed brings back (xorshift32). */
@@ -172,7 +172,8 @@ export async function leak(sends: number, seed: number): Promise<LeakReport> {
   const footprint = async (count: number): Promise<Footprint> => {
     // Those that were cut a moment ago, and server replies still being trickled to nobody.
     await standing(4 * SHORT);
-    return measure(count, getEventListeners(shutdown.signal, "abort").length);
+    const others = servers.reduce((sum, server) => sum + server.open(), 0);
+    return measure(count, getEventListeners(shutdown.signal, "abort").length, others);
   };
 
   const samples: Footprint[] = [];
@@ -212,7 +213,8 @@ function warmPorts(secrets: Readonly<Record<string, string>>): SubmitPorts {
   };
 }
 
-function measure(sends: number, listeners: number): Footprint {
+/** @param others the servers' own ends of connections, which are theirs to close */
+function measure(sends: number, listeners: number, others: number): Footprint {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   // Twice: what finalisers let go of is garbage only then.
@@ -221,6 +223,7 @@ function measure(sends: number, listeners: number): Footprint {
   const { heapUsed, external, arrayBuffers } = process.memoryUsage();
   const kinds: Record<string, number> = {};
   for (const kind of process.getActiveResourcesInfo()) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  kinds["TCPSocketWrap"] = (kinds["TCPSocketWrap"] ?? 0) - others;
   const mebibytes = (octets: number) => Math.round((octets / 2 ** 20) * 10) / 10;
   return {
     sends,
@@ -229,8 +232,9 @@ function measure(sends: number, listeners: number): Footprint {
       .map(([kind, count]) => `${kind} ${count}`)
       .sort()
       .join(", "),
-    descriptors: process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0,
-    listeners: listeners + process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0),
+    descriptors: process.platform === "linux" ? readdirSync("/proc/self/fd").length - others : 0,
+    listeners:
+      listeners + process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0),
     heapMiB: mebibytes(heapUsed),
     buffersMiB: mebibytes(external + arrayBuffers),
   };
@@ -245,7 +249,9 @@ function standing(milliseconds: number): Promise<void> {
 export function leaks({ start, end, outcomes, taken }: LeakReport): readonly string[] {
   const { accepted = 0, uncertain = 0 } = outcomes;
   return [
-    ...(end.resources === start.resources ? [] : [`resources: ${start.resources}; ${end.resources}`]),
+    ...(end.resources === start.resources
+      ? []
+      : [`resources: ${start.resources}; ${end.resources}`]),
     ...(end.descriptors > start.descriptors ? ["file descriptors are left"] : []),
     ...(end.listeners > start.listeners ? ["listeners are left"] : []),
     // The collector is not exact, and code that ran for the first time stays compiled.

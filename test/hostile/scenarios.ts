@@ -52,7 +52,7 @@ const REQUEST = { to: "a@example.net", raw: raw(SMUGGLED) };
 const TWO = { to: ["a@example.net", "b@example.net"], raw: raw(SMUGGLED) };
 const THREE = { ...TWO, to: ["a@example.net", "b@example.net", "c@example.net"] };
 /** More than all buffers between two sockets hold, so that its end cannot have been handed over. */
-const LARGE = {
+export const LARGE = {
   to: "a@example.net",
   raw: raw(`${`${"x".repeat(76)}\r\n`.repeat(160_000)}last line`),
 };
@@ -107,7 +107,7 @@ const lastly =
   async (wire, line) => {
     wire.write(text);
     // Its own packet, so that what was said is heard.
-    await pause(10);
+    await pause(100);
     if (typeof end !== "string") await end(wire, line);
   };
 const bytes =

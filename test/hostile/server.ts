@@ -173,6 +173,15 @@ export class Wire {
     this.#listen(this.secured);
   }
 
+  /** Once the handshake is over: what is done to the connection then is done inside TLS. */
+  shaken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#socket.once("secure", resolve);
+      this.#socket.once("close", resolve);
+      this.#socket.once("_tlsError", () => resolve());
+    });
+  }
+
   /** The next line without its CRLF; `undefined` once the client has gone. */
   async line(): Promise<string | undefined> {
     for (let from = 0; ; ) {
@@ -253,7 +262,8 @@ export class Wire {
       this.#wake();
     };
     socket.on("data", data);
-    for (const event of ["end", "close", "error"]) socket.on(event, over);
+    // A handshake that fails is told by no other event on a socket that no server of TLS's made.
+    for (const event of ["end", "close", "error", "_tlsError"]) socket.on(event, over);
     this.#unlisten = () => {
       socket.off("data", data);
       for (const event of ["end", "close"]) socket.off(event, over);
@@ -264,6 +274,8 @@ export class Wire {
 export interface HostileServer {
   readonly port: number;
   readonly wires: readonly Wire[];
+  /** Its own ends of connections that are still open. */
+  open(): number;
   close(): Promise<void>;
 }
 
@@ -289,8 +301,13 @@ export async function startHostile(
     const wire = new Wire(socket, script, connections);
     connections += 1;
     if (!forget) wires.push(wire);
-    converse(wire, script, identity).then(
-      () => wire.end(),
+    const leave = async () => {
+      await converse(wire, script, identity);
+      wire.end();
+      while (!wire.over) await wire.more();
+    };
+    leave().then(
+      () => wire.close(),
       () => wire.close(),
     );
   });
@@ -298,6 +315,7 @@ export async function startHostile(
   return {
     port: (server.address() as AddressInfo).port,
     wires,
+    open: () => sockets.size,
     close: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();
@@ -319,6 +337,7 @@ async function converse(wire: Wire, script: Script, trusted: SecureContextOption
       return;
     }
     wire.secure(identity);
+    await wire.shaken();
   }
   await perform(wire, script.greeting ?? "220 hostile.test ESMTP", "");
   for (let line = await wire.line(); line !== undefined; line = await wire.line()) {
