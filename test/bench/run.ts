@@ -140,7 +140,8 @@ async function main(): Promise<void> {
     node: process.version,
     cpu: `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}`,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    load: loadavg().map((value) => Math.round(value * 100) / 100),
+    /** Of the minute before: what else the machine was doing. */
+    load: Math.round((loadavg()[0] ?? Number.NaN) * 100) / 100,
     date: new Date().toISOString(),
   };
   console.log(`${JSON.stringify(machine)}\n`);
