@@ -74,7 +74,7 @@ export const headerName: Rule = (value) => {
 /** A map, so that a header called "constructor" is only a name. */
 const FIELDS: ReadonlyMap<string, string> = new Map([
   ["from", '"from"'],
-  ["sender", '"from"; Sender is added where it differs from the mailbox,'],
+  ["sender", '"from"; Sender is added where it differs from the mailbox'],
   ["to", '"to"'],
   ["cc", '"cc"'],
   ["bcc", '"bcc"'],
@@ -114,6 +114,8 @@ export const reference: Rule = (value) =>
 
 /** RFC 8058 §3.1: the URL of List-Unsubscribe is https; it cannot be folded (RFC 2369 §2). */
 export const unsubscribeUrl: Rule = (value) => {
+  // URL parsing drops line ends and trims: what is sent must be what was given.
+  if (/[\s\p{Cc}]/u.test(value)) return "must be an https URL without white space or controls";
   if (!URL.canParse(value) || new URL(value).protocol !== "https:") return "must be an https URL";
   return new URL(value).href.length > TOKEN_OCTETS ? "must have at most 900 characters" : undefined;
 };

@@ -42,8 +42,6 @@ export class ContentEncoder {
     let used = 0;
     let copied = 0;
     let stuffed = 0;
-    // Kept while it lies ahead: content with many bare CRs must not be searched again from each.
-    let lf = -1;
     const take = (upTo: number, ...extra: number[]) => {
       out ??= new Uint8Array(piece.length * 2 + 2);
       out.set(piece.subarray(copied, upTo), used);
@@ -76,9 +74,8 @@ export class ContentEncoder {
       if (octet === CR) {
         this.#afterCr = true;
       } else {
-        // Most octets change nothing: skip to the next line end at native speed.
-        if (lf <= i) lf = lineFeed(piece, i + 1);
-        i = nextLineEnd(piece, i + 1, lf) - 1;
+        // Most octets change nothing: on to the next line end in as tight a loop as there is.
+        i = lineEnd(piece, i + 1) - 1;
       }
     }
     if (out === undefined) {
@@ -100,15 +97,14 @@ export class ContentEncoder {
   }
 }
 
-function lineFeed(piece: Uint8Array, from: number): number {
-  const lf = piece.indexOf(LF, from);
-  return lf === -1 ? piece.length : lf;
-}
-
-function nextLineEnd(piece: Uint8Array, from: number, limit: number): number {
-  // Nearly always the CR is the octet before; look for a stray one only within this line.
-  const cr = piece.subarray(from, limit).indexOf(CR);
-  return cr === -1 ? limit : from + cr;
+/** Where the next CR or LF stands, or the end of the piece. */
+function lineEnd(piece: Uint8Array, from: number): number {
+  let at = from;
+  for (; at < piece.length; at += 1) {
+    const octet = piece[at];
+    if (octet === LF || octet === CR) break;
+  }
+  return at;
 }
 
 /** Canonical form of whole content: CR LF line ends, a final one. */

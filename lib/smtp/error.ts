@@ -7,7 +7,7 @@ import type { Phase } from "./step.ts";
 
 /**
  * - `dns_failed` `connect_failed` `connection_lost` `timeout` `aborted`: the network, or our own clock.
- * - `tls_failed` `certificate_invalid`: the handshake; the latter asks for a person.
+ * - `tls_failed` `tls_version` `certificate_invalid`: the handshake; the latter two ask for a person.
  * - `protocol_error`: the server does not speak SMTP, or answers what nobody asked.
  * - `greeting_refused` `ehlo_refused` `starttls_refused` `starttls_unavailable`: no session.
  * - `auth_failed` (535) `auth_required` (530) `auth_refused` `auth_unavailable` `auth_insecure`:
@@ -27,6 +27,7 @@ export type SmtpErrorCode =
   | "timeout"
   | "aborted"
   | "tls_failed"
+  | "tls_version"
   | "certificate_invalid"
   | "protocol_error"
   | "greeting_refused"

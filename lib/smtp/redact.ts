@@ -16,6 +16,10 @@ export class Redactor {
     const octets = new TextEncoder().encode(secret);
     const encoded = base64(octets);
     this.#add(secret, encoded, encoded.replace(/=+$/, ""), urlEncoded(octets), base64url(encoded));
+    // RFC 1866 §8.2.1 writes a space as "+"; others escape what encodeURIComponent leaves.
+    const url = urlEncoded(octets);
+    const whole = url.replace(/[!'()*~]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+    this.#add(url.replaceAll("%20", "+"), whole, whole.replaceAll("%20", "+"));
     this.#add(JSON.stringify(secret).slice(1, -1), hexadecimal(octets));
   }
 

@@ -123,6 +123,7 @@ class Session {
       if (typeof refusal === "object" && refusal.then === "stop") throw refusal.error;
       throw new SmtpError("auth_refused", "The login failed, yet the server asks for content.", {
         phase: "auth",
+        ...(typeof refusal === "object" && { reply: refusal.reply }),
       });
     }
     if (this.live.some(({ open }) => open)) {

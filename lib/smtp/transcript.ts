@@ -27,8 +27,10 @@ export class Transcript {
   #tailOctets = 0;
   #dropped = 0;
 
-  constructor(redactor: Redactor) {
+  /** @param before the entries of an earlier session, where this one goes on from it */
+  constructor(redactor: Redactor, before: readonly Entry[] = []) {
     this.#redactor = redactor;
+    for (const entry of before) this.#add(entry);
   }
 
   client(at: number, text: string): void {

@@ -34,6 +34,7 @@ const FOR_A_PERSON: ReadonlySet<string> = new Set([
   "auth_unavailable",
   "auth_insecure",
   "certificate_invalid",
+  "tls_version",
   "starttls_unavailable",
 ]);
 

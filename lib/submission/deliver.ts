@@ -50,28 +50,33 @@ export async function deliver(
   if (renewed && mailbox.oauth2) ports.tokens.invalidate(mailbox.oauth2, first.token as string);
   if (!renewed) await ports.mailboxes.refuse(mailbox, reason(first.report));
   if (!rotated && !renewed) return { mailbox, sent: first };
-  const second = await attempt(ports, fresh, submissions, options());
+  const again = { ...options(), after: first };
+  // The server may still echo what it refused.
+  const second = await attempt(ports, fresh, submissions, again, first.secrets);
   if (!("resting" in second) && loginRefused(second.report)) {
     await ports.mailboxes.refuse(fresh, reason(second.report));
   }
   return { mailbox: fresh, sent: second };
 }
 
-type Attempt = (Sent & { readonly token?: string }) | Resting;
+type Attempt = (Sent & { readonly token?: string; readonly secrets: readonly string[] }) | Resting;
 
 async function attempt(
   ports: DeliveryPorts,
   mailbox: Mailbox,
   submissions: readonly Submission[],
   options: SendOptions,
+  earlier: readonly string[] = [],
 ): Promise<Attempt> {
   const run = async (): Promise<{ value: Attempt; proven: boolean }> => {
     // Looked at only when it is this one's turn: the attempt before may have been refused.
     const resting = await ports.mailboxes.resting(mailbox);
     if (resting !== undefined) return { value: { resting }, proven: false };
     const token = mailbox.oauth2 && (await ports.tokens.get(mailbox.oauth2, options.signal));
-    const sent = await ports.relay.send(await target(ports, mailbox, token), submissions, options);
-    const value = token === undefined ? sent : { ...sent, token };
+    const own = await target(ports, mailbox, token);
+    const secrets = [...own.secrets, ...earlier];
+    const sent = await ports.relay.send({ ...own, secrets }, submissions, options);
+    const value = { ...sent, secrets, ...(token !== undefined && { token }) };
     if (loginRefused(sent.report) && token === undefined) {
       // Said at once, before the next one's turn comes.
       await ports.mailboxes.refuse(mailbox, reason(sent.report));

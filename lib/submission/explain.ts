@@ -60,7 +60,8 @@ export function explainPreparation(error: unknown): ErrorResult {
     };
   }
   if (error instanceof MailboxError) {
-    return { code: error.code, phase: "mailbox", message: error.message };
+    const phase = error.code === "mailbox_refused" ? "policy" : "mailbox";
+    return { code: error.code, phase, message: error.message };
   }
   if (error instanceof TokenError) {
     const message = `The server was not asked to log in: ${error.message} (${error.code})`;

@@ -11,10 +11,11 @@ import { knownMechanisms } from "../sasl/select.ts";
 export class MailboxError extends Error {
   override readonly name = "MailboxError";
   /**
-   * `mailbox_invalid`: the secret is not a mailbox. `mailbox_unknown`: there is no such secret, or no
-   * way to name one. `mailbox_unavailable`: it could not be read now.
+   * `mailbox_invalid`: the secret is not a mailbox. `mailbox_unknown`: there is no such secret.
+   * `mailbox_unavailable`: it could not be read now. `mailbox_refused`: this deployment has no named
+   * mailboxes, so that the request is refused and not put off.
    */
-  readonly code: "mailbox_invalid" | "mailbox_unknown" | "mailbox_unavailable";
+  readonly code: "mailbox_invalid" | "mailbox_unknown" | "mailbox_unavailable" | "mailbox_refused";
   readonly retryable: boolean;
 
   constructor(code: MailboxError["code"], message: string, retryable = false) {

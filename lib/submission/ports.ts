@@ -65,9 +65,13 @@ export interface Sent {
   readonly timing: Timing;
   readonly transcript: readonly Entry[];
   readonly scrub: (text: string) => string;
+  /** `performance.now()` when it began. */
+  readonly begun: number;
 }
 
 export interface SendOptions {
+  /** The session before, of the same submission: transcript and clock go on from it. */
+  readonly after?: Pick<Sent, "transcript" | "timing" | "begun"> | undefined;
   readonly timeLeft: number;
   readonly signal?: AbortSignal | undefined;
   readonly commit?: ((message: number) => Promise<void>) | undefined;

@@ -60,7 +60,8 @@ export async function prepare(
     if ("outcome" in ready) await record(claim, ready);
     return ready;
   } catch (error) {
-    const result = unsent(id, "deferred", explainPreparation(error), {
+    const refused = error instanceof MailboxError && error.code === "mailbox_refused";
+    const result = unsent(id, refused ? "rejected" : "deferred", explainPreparation(error), {
       retryable: retryable(error),
     });
     await record(claim, result);
@@ -194,7 +195,7 @@ export function secretOf(
   if (request.mailbox !== undefined) {
     if (config.secretPrefix !== undefined) return `${config.secretPrefix}${request.mailbox}`;
     throw new MailboxError(
-      "mailbox_unknown",
+      "mailbox_refused",
       "This deployment has no named mailboxes: MAILBOX_SECRET_PREFIX is not set.",
     );
   }

@@ -191,6 +191,14 @@ describe("the mailbox", () => {
     const result = await invoke(MESSAGE);
     expect(result.outcome).toBe("accepted");
     expect(logins.length).toBe(2);
+    // Both sessions are in the transcript, the refused one first.
+    const said = result.transcript.map(({ text }: { text: string }) => text);
+    expect(said.filter((text: string) => text === "AUTH PLAIN ***")).toHaveLength(2);
+    expect(said.findIndex((text: string) => text.startsWith("535"))).toBeLessThan(
+      said.findIndex((text: string) => text.startsWith("235")),
+    );
+    const times = result.transcript.map(({ at }: { at: number }) => at);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
     passwords[USER] = PASSWORD;
   });
 
@@ -234,7 +242,7 @@ describe("the mailbox", () => {
   it("a named mailbox is refused without a prefix, and read with one", async () => {
     const without = await invoker(mailbox());
     expect((await without.invoke({ ...MESSAGE, mailbox: "billing" })).error.code).toBe(
-      "mailbox_unknown",
+      "mailbox_refused",
     );
     secrets.put("team/billing", mailbox());
     const { invoke } = await invoker(undefined, { MAILBOX_SECRET_PREFIX: "team/" });

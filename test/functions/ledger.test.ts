@@ -98,7 +98,7 @@ describe("the same key", () => {
     const request = { ...MESSAGE, idempotencyKey: key() };
     await invoke.invoke(request);
     const other = await invoke.invoke({ ...request, mailbox: "billing" });
-    expect(other.error.code).toBe("mailbox_unknown");
+    expect(other.error.code).toBe("mailbox_refused");
   });
 });
 

@@ -272,6 +272,7 @@ const PORTS: SubmitPorts = {
         endpoint: endpoint as NonNullable<typeof endpoint>,
         tls: undefined,
         timing: { totalMs: 0, connectMs: 0, tlsMs: 0, authMs: 0, transactionMs: 0, roundTrips: 0 },
+        begun: 0,
         transcript: [],
         scrub: (text) => text,
         report: {

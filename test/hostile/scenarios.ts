@@ -449,7 +449,7 @@ for (const version of ["TLSv1", "TLSv1.1"] as const) {
     minVersion: version,
     maxVersion: version,
   });
-  scenario(`STARTTLS: ${version} only`, deferred("tls_failed", "tls"), (identities) => ({
+  scenario(`STARTTLS: ${version} only`, person("tls_version", "tls"), (identities) => ({
     ...clear,
     identity: old(identities),
   }));

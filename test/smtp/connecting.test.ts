@@ -693,7 +693,7 @@ describe.each(securities)("certificates (%s)", (security) => {
       ciphers: "DEFAULT@SECLEVEL=0",
     };
     const { report, server } = await ask({ security, tls: old });
-    expect(report.error).toMatchObject({ code: "tls_failed", phase: "tls" });
+    expect(report.error).toMatchObject({ code: "tls_version", phase: "tls" });
     expect(report.error?.message).toContain("tls.minVersion");
     expectUntouched(server);
     if (security === "starttls") return;
@@ -713,7 +713,7 @@ describe.each(securities)("certificates (%s)", (security) => {
   it("count from the version on that the mailbox names", async () => {
     const tls = { ca: authority.cert, minVersion: "TLSv1.3" } as const;
     const refused = await ask({ security, tls: { maxVersion: "TLSv1.2" } }, tls);
-    expect(refused.report.error).toMatchObject({ code: "tls_failed", phase: "tls" });
+    expect(refused.report.error).toMatchObject({ code: "tls_version", phase: "tls" });
     expectUntouched(refused.server);
     const taken = await ask({ security }, tls);
     expect(taken.tls?.protocol).toBe("TLSv1.3");

@@ -161,3 +161,16 @@ describe("Redactor", () => {
     expect(redactor.scrub("a = b")).toBe("a = b");
   });
 });
+
+describe("forms of a secret that a server may echo", () => {
+  it.each([
+    "p%40ss+w0rd%21%2F%3A",
+    "p%40ss+w0rd!%2F%3A",
+    "p%40ss%20w0rd!%2F%3A",
+    "p%40ss%20w0rd%21%2F%3A",
+  ])("masks %s", (form) => {
+    const redactor = new Redactor();
+    redactor.learn("p@ss w0rd!/:");
+    expect(redactor.scrub(`535 ${form} refused`)).toBe("535 *** refused");
+  });
+});

@@ -356,9 +356,13 @@ function tlsFailed(why: string, { host, port }: Endpoint, plain: boolean): SmtpE
   const hint = plain
     ? ` Port ${port} does not begin with TLS: "security" may have to be "starttls".`
     : old
-      ? ' The two share no version of TLS; "tls.minVersion" is "TLSv1.2" at the least.'
+      ? ' The two share no version of TLS: the server must offer at least "tls.minVersion", "TLSv1.2" unless the mailbox says more.'
       : "";
-  return new SmtpError("tls_failed", `TLS with ${host} failed (${why}).${hint}`, { phase: "tls" });
+  return new SmtpError(
+    old ? "tls_version" : "tls_failed",
+    `TLS with ${host} failed (${why}).${hint}`,
+    { phase: "tls" },
+  );
 }
 
 function clientCertificateRefused(code: string, { host }: Endpoint): SmtpError {

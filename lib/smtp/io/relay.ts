@@ -35,6 +35,8 @@ export interface RelayTarget extends Omit<SessionPlan, "security" | "host" | "po
 }
 
 export interface SendOptions {
+  /** The session before, of the same send: transcript and clock go on from it. */
+  readonly after?: Pick<Sent, "transcript" | "timing" | "begun"> | undefined;
   /** Milliseconds that the send may take in all. */
   readonly timeLeft: number;
   readonly signal?: AbortSignal | undefined;
@@ -49,6 +51,8 @@ export interface Sent {
   readonly transcript: readonly Entry[];
   /** Masks what a server may have echoed; for every text that came from it. */
   readonly scrub: (text: string) => string;
+  /** `performance.now()` when it began. */
+  readonly begun: number;
 }
 
 export interface RelayOptions {
@@ -79,8 +83,8 @@ export class Relay {
       target,
       options,
       redactor,
-      transcript: new Transcript(redactor),
-      watch: new Stopwatch(),
+      transcript: new Transcript(redactor, options.after?.transcript),
+      watch: new Stopwatch(options.after?.begun, options.after?.timing),
       endsAt: performance.now() + options.timeLeft,
     };
     let sent = await this.#failover(run, submissions, (message) => message);
@@ -100,6 +104,7 @@ export class Relay {
       timing: run.watch.timing(),
       transcript: run.transcript.entries(),
       scrub: (text) => redactor.scrub(text),
+      begun: run.watch.begun,
     };
   }
 
@@ -153,6 +158,14 @@ export class Relay {
     let connection: Connection;
     const begun = performance.now();
     watch.connecting();
+    if (left <= 0) {
+      const late = new SmtpError(
+        "timeout",
+        "No time was left to ask the server: preparing the message used up all that this invocation had.",
+        { phase: "connect" },
+      );
+      return { endpoint, tls: undefined, report: unreached(late, submissions) };
+    }
     try {
       const tunnel = target.proxy ? tunnelThrough(target.proxy, endpoint) : undefined;
       connection = await Connection.open(endpoint, limits, this.#addresses, tunnel);

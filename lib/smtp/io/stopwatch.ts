@@ -11,11 +11,12 @@ const TRANSACTION: ReadonlySet<Phase> = new Set(["mail", "rcpt", "data", "conten
 const FAREWELL: ReadonlySet<Phase> = new Set(["quit"]);
 
 export class Stopwatch {
-  readonly #begun: number;
+  /** `performance.now()` at the start. */
+  readonly begun: number;
   #settledAt: number | undefined;
-  #connectMs = 0;
-  #tlsMs = 0;
-  #authMs = 0;
+  #connectMs: number;
+  #tlsMs: number;
+  #authMs: number;
   #transactionFrom: number | undefined;
   #transactionTo: number | undefined;
   #sentAt = 0;
@@ -23,15 +24,20 @@ export class Stopwatch {
   #flight = false;
   /** Something has begun that is not answered yet: if it never is, this is where the time went. */
   #open = false;
-  #roundTrips = 0;
+  #roundTrips: number;
 
-  constructor(begun: number = performance.now()) {
-    this.#begun = begun;
+  /** @param before what an earlier session of the same send took, where this one goes on from it */
+  constructor(begun: number = performance.now(), before?: Timing) {
+    this.begun = begun;
+    this.#connectMs = before?.connectMs ?? 0;
+    this.#tlsMs = before?.tlsMs ?? 0;
+    this.#authMs = before?.authMs ?? 0;
+    this.#roundTrips = before?.roundTrips ?? 0;
   }
 
   /** Milliseconds since the start. */
   elapsed(): number {
-    return performance.now() - this.#begun;
+    return performance.now() - this.begun;
   }
 
   connecting(): void {
@@ -79,7 +85,7 @@ export class Stopwatch {
     const to = this.#transactionTo;
     const now = performance.now();
     return {
-      totalMs: tenth((this.#open ? now : (this.#settledAt ?? now)) - this.#begun),
+      totalMs: tenth((this.#open ? now : (this.#settledAt ?? now)) - this.begun),
       connectMs: tenth(this.#connectMs),
       tlsMs: tenth(this.#tlsMs),
       authMs: tenth(this.#authMs),
