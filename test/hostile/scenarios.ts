@@ -453,7 +453,7 @@ for (const version of ["TLSv1", "TLSv1.1"] as const) {
     ...clear,
     identity: old(identities),
   }));
-  scenario(`implicit TLS: ${version} only`, deferred("tls_failed", "tls"), (identities) => ({
+  scenario(`implicit TLS: ${version} only`, person("tls_version", "tls"), (identities) => ({
     identity: old(identities),
   }));
 }
