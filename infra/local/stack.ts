@@ -108,7 +108,7 @@ export async function startWholeStack(options?: Partial<MailServerOptions>): Pro
 }
 
 /** DynamoDB on loopback, in memory, with the table of infra/ledger.yml. */
-async function startLedger(table: string): Promise<{ url: string; close(): Promise<void> }> {
+export async function startLedger(table: string): Promise<{ url: string; close(): Promise<void> }> {
   const { default: dynalite } = await import("dynalite");
   const { CreateTableCommand, DynamoDBClient } = await import("@aws-sdk/client-dynamodb");
   const server = dynalite({ createTableMs: 0 });

@@ -48,12 +48,15 @@ export async function deliver(
   const rotated = fresh.fingerprint !== mailbox.fingerprint;
   const renewed = !rotated && first.token !== undefined && mailbox.oauth2 !== undefined;
   if (renewed && mailbox.oauth2) ports.tokens.invalidate(mailbox.oauth2, first.token as string);
-  if (!renewed) await ports.mailboxes.refuse(mailbox, reason(first.report));
+  // A refused password rests already; a token's mailbox only once there is nothing left to renew.
+  if (rotated && first.token !== undefined) {
+    await ports.mailboxes.refuse(mailbox, reason(first.report));
+  }
   if (!rotated && !renewed) return { mailbox, sent: first };
   const again = { ...options(), after: first };
   // The server may still echo what it refused.
   const second = await attempt(ports, fresh, submissions, again, first.secrets);
-  if (!("resting" in second) && loginRefused(second.report)) {
+  if (!("resting" in second) && second.token !== undefined && loginRefused(second.report)) {
     await ports.mailboxes.refuse(fresh, reason(second.report));
   }
   return { mailbox: fresh, sent: second };
