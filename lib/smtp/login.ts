@@ -15,6 +15,14 @@ export interface LoginPolicy {
   readonly allowPlaintextAuth: boolean;
 }
 
+/** What a session found out about logins when it could not go on itself. */
+export interface Learnt {
+  /** Mechanisms that the server refused as such (504), whatever it advertises. */
+  readonly refused: readonly string[];
+  /** Whether AUTH must not share a group: the server ignores what comes with the command. */
+  readonly alone: boolean;
+}
+
 /**
  * @returns at least one mechanism, in the order to try them
  * @throws SmtpError `auth_insecure` or `auth_unavailable`

@@ -6,6 +6,7 @@
 import type { Capabilities } from "./capabilities.ts";
 import type { Obstacle } from "./envelope.ts";
 import type { SmtpError } from "./error.ts";
+import type { Learnt } from "./login.ts";
 import type { Reply } from "./reply.ts";
 import type { Channel } from "./step.ts";
 
@@ -44,6 +45,8 @@ export interface SessionReport {
   readonly channel: Channel | undefined;
   /** The mechanism that logged in. */
   readonly mechanism: string | undefined;
+  /** Set where another session should go on with the messages, and heed this. */
+  readonly learnt?: Learnt | undefined;
   /** One for each message, in their order. */
   readonly messages: readonly MessageReport[];
   /** What ended the session early. */

@@ -12,7 +12,7 @@ import type { Submission } from "./envelope.ts";
 import { SmtpError } from "./error.ts";
 import { greet, type Security } from "./greet.ts";
 import { Group } from "./group.ts";
-import { candidates, type LoginPolicy, LoginRefused } from "./login.ts";
+import { candidates, type Learnt, type LoginPolicy, LoginRefused } from "./login.ts";
 import type { Reply } from "./reply.ts";
 import type { SessionReport } from "./report.ts";
 import type { Channel, Step } from "./step.ts";
@@ -27,6 +27,8 @@ export interface SessionPlan extends LoginPolicy {
   readonly credentials?: Credentials;
   readonly chunking: "auto" | "off";
   readonly nonce: () => string;
+  /** From a session before this one, where it ended so that another must go on. */
+  readonly learnt?: Learnt | undefined;
 }
 
 /** Servers must take this many recipients (RFC 5321 §4.5.3.1.8), so none will be left over. */
@@ -41,11 +43,11 @@ class Session {
   channel: Channel | undefined;
   mechanism: string | undefined;
   error: SmtpError | undefined;
+  learnt: Learnt | undefined;
   #quitQueued = false;
   /** Nothing may leave behind content: the server has refused what did. */
   #contentAlone = false;
-  /** Set while AUTH shares a group whose replies have not all been read. */
-  #loginPending = false;
+  /** Set by the reply to an AUTH that shares its group, until the group has been read. */
   #loginRefused: Refusal | "unfinished" | undefined;
   /** The connection must be dropped as it is: anything more could be taken for content. */
   #drop = false;
@@ -68,16 +70,26 @@ class Session {
   /** Try the shared mechanisms in order; the first that logs in goes on with the messages. */
   *#login(context: SaslContext): Step<void> {
     const shared = candidates(context, this.plan);
-    const refused: string[] = [];
+    const { refused: before = [], alone = false } = this.plan.learnt ?? {};
+    const refused = [...before];
     let last: Reply | undefined;
-    for (const mechanism of shared) {
+    for (const mechanism of shared.filter(({ name }) => !before.includes(name))) {
+      // This connection is spent, but the server takes another login: in another session.
+      if (this.#over) {
+        this.learnt = { refused, alone };
+        return;
+      }
       // A refused -PLUS counts as not offered, so that SCRAM tells the server what was done to it
       // (RFC 5802 §6, the "y" flag).
       const advertised = context.advertised.filter((name) => !refused.includes(name));
-      const refusal = yield* this.#attempt(mechanism, { ...context, advertised });
-      refused.push(mechanism.name);
+      const refusal = yield* this.#attempt(mechanism, { ...context, advertised }, alone);
       if (refusal === undefined) return;
+      if (refusal === "unfinished") {
+        this.learnt = { refused, alone: true };
+        return;
+      }
       if (refusal.then === "stop") throw refusal.error;
+      refused.push(mechanism.name);
       last = refusal.reply;
     }
     throw new SmtpError(
@@ -87,9 +99,17 @@ class Session {
     );
   }
 
-  /** Log in and send; AUTH shares the first group where RFC 4954 §4 allows it. */
-  *#attempt(mechanism: Mechanism, context: SaslContext): Step<Refusal | undefined> {
+  /**
+   * Log in and send; AUTH shares the first group where RFC 4954 §4 allows it.
+   * @returns `unfinished` where the server wants AUTH by itself, and this connection is spent
+   */
+  *#attempt(
+    mechanism: Mechanism,
+    context: SaslContext,
+    alone: boolean,
+  ): Step<Refusal | "unfinished" | undefined> {
     const grouped =
+      !alone &&
       !this.agenda.empty &&
       (yield* groupAuth(this.group, mechanism, context, (reply) => {
         if (reply.code < 300) this.mechanism = mechanism.name;
@@ -97,14 +117,13 @@ class Session {
         else this.#loginRefused = judge(reply, mechanism.name);
       }));
     if (grouped) {
-      this.#loginPending = true;
       try {
         yield* this.#transact();
         return undefined;
       } catch (error) {
         if (!(error instanceof LoginRefused)) throw error;
-        yield* this.#withdraw(error.refusal);
-        if (error.refusal !== "unfinished") return error.refusal;
+        yield* this.#withdraw();
+        if (error.refusal !== "unfinished" || this.#over) return error.refusal;
       }
     }
     const refusal = yield* authenticate(mechanism, context);
@@ -115,17 +134,11 @@ class Session {
   }
 
   /** Take back the envelopes that went with a refused login, so that another login may send them. */
-  *#withdraw(refusal: Refusal | "unfinished"): Step<void> {
+  *#withdraw(): Step<void> {
     for (const transaction of this.live) transaction.disown();
-    if (this.live.some(({ invited }) => invited)) {
-      // RFC 4954 leaves this to us: content now, even a lone dot, would be mail without a login.
-      this.#drop = true;
-      if (typeof refusal === "object" && refusal.then === "stop") throw refusal.error;
-      throw new SmtpError("auth_refused", "The login failed, yet the server asks for content.", {
-        phase: "auth",
-        ...(typeof refusal === "object" && { reply: refusal.reply }),
-      });
-    }
+    // RFC 4954 leaves this to us: content now, even a lone dot, would be mail without a login.
+    if (this.live.some(({ invited }) => invited)) this.#drop = true;
+    if (this.#over) return;
     if (this.live.some(({ open }) => open)) {
       yield* this.#rset();
       yield* this.group.settle();
@@ -133,6 +146,11 @@ class Session {
     const again = this.live.filter(({ untouched }) => untouched);
     this.live.splice(0, this.live.length, ...this.live.filter(({ untouched }) => !untouched));
     this.agenda.putBack(again);
+  }
+
+  /** Whether no more commands may follow: QUIT has left, or nothing may leave any more. */
+  get #over(): boolean {
+    return this.#quitQueued || this.#drop;
   }
 
   /** Work through the transactions; each one's content shares a group with the next envelope. */
@@ -213,9 +231,10 @@ class Session {
       flown.push(current);
       current = this.#next();
     }
-    // QUIT goes along where nothing can follow: no other login, no recipient left over.
+    // QUIT goes along where nothing will follow: no recipient left over. Another login, which hardly
+    // a server asks for, is another session's.
     const sure = flown.every(({ recipients }) => recipients.length <= SURE_RECIPIENTS);
-    if (current === undefined && sure && !this.#loginPending) yield* this.#quit();
+    if (current === undefined && sure) yield* this.#quit();
     yield* this.#settle();
     for (const transaction of flown) this.agenda.overflow(transaction);
     current ??= this.#quitQueued ? undefined : this.#next();
@@ -236,7 +255,6 @@ class Session {
       }
       throw error;
     }
-    this.#loginPending = false;
     const refusal = this.#loginRefused;
     this.#loginRefused = undefined;
     if (refusal !== undefined) throw new LoginRefused(refusal);
@@ -267,16 +285,20 @@ class Session {
     yield { do: "write", line: command("QUIT") };
   }
 
-  /** Take leave; an answer is welcome and never waited for long (the driver's deadline). */
+  /**
+   * Take leave. The answer to a QUIT that left with content comes with the verdict on it; to one that
+   * leaves by itself it is hardly waited for (the driver's deadlines).
+   */
   *leave(): Step<void> {
     // After 421 the server closes by itself (RFC 5321 §3.8): nobody is left to answer.
     const gone = this.error?.reply?.code === 421;
     const polite = this.error === undefined || (POLITE.has(this.error.code) && !gone);
     if (!polite || this.#drop) return;
     try {
-      if (!this.#quitQueued) yield* this.#quit();
+      const alone = !this.#quitQueued;
+      if (alone) yield* this.#quit();
       yield* this.group.settle();
-      yield { do: "read", phase: "quit" };
+      yield { do: "read", phase: alone ? "farewell" : "quit" };
     } catch (error) {
       // The outcome is settled; how the server says goodbye changes nothing (RFC 5321 §4.1.1.10).
       if (!(error instanceof SmtpError)) throw error;
@@ -289,6 +311,7 @@ class Session {
       capabilities: this.capabilities,
       channel: this.channel,
       mechanism: this.mechanism,
+      learnt: this.learnt,
       error: this.error,
       messages: this.agenda.report(this.error),
     };

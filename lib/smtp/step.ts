@@ -20,7 +20,10 @@ export type Phase =
   | "data"
   | "content"
   | "rset"
-  | "quit";
+  /** The answer to a QUIT that left with content. */
+  | "quit"
+  /** The answer to a QUIT that left by itself. */
+  | "farewell";
 
 /** Bytes for the wire beside the text the transcript may show of them: redacted where it is born. */
 export interface Line {

@@ -7,6 +7,8 @@
  *     @ login alice secret             username and password; absent: no AUTH
  *     @ token alice ya29.x             username and OAuth token
  *     @ auth PLAIN LOGIN               the mailbox's own order
+ *     @ learnt {"refused": ["PLAIN"], "alone": false}   what an earlier session found out
+ *     @ teaches {"refused": ["PLAIN"], "alone": false}  another session is to go on, and heed this
  *     @ set chunking auto              chunking, allowPlaintextAuth, nonce
  *     @ binding tls-exporter 00ff      a channel binding that the handshake gives
  *     @ message {"to": ["a@x.test"]}   one message each; from, partial, dsn …, content (text)
@@ -29,6 +31,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
+import type { Learnt } from "../../lib/smtp/login.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import type { SessionPlan } from "../../lib/smtp/session.ts";
 import type { ChannelBinding } from "../../lib/smtp/step.ts";
@@ -54,6 +57,7 @@ export interface Dialogue {
   readonly expected: readonly (readonly string[])[];
   readonly error: { readonly code: string; readonly phase: string | undefined } | undefined;
   readonly mechanism: string | undefined;
+  readonly teaches: Learnt | undefined;
   /** One list of words for each message: its notes, in order, must hold them. */
   readonly notes: readonly (readonly string[])[];
   /** Empty: every way. */
@@ -89,6 +93,7 @@ export function parseDialogue(file: string, text: string): Dialogue {
   let title = "";
   let error: Dialogue["error"];
   let mechanism: string | undefined;
+  let teaches: Learnt | undefined;
   for (const [index, line] of text.split("\n").entries()) {
     const at = `${file}:${index + 1}`;
     if (line.trim() === "") continue;
@@ -117,6 +122,8 @@ export function parseDialogue(file: string, text: string): Dialogue {
     else if (name === "certificate")
       plan["credentials"] = { username: words[0] ?? "", certificate: true };
     else if (name === "auth") plan["auth"] = words;
+    else if (name === "learnt") plan["learnt"] = JSON.parse(rest);
+    else if (name === "teaches") teaches = JSON.parse(rest);
     else if (name === "set")
       plan[words[0] as string] = setting(words[0] as string, words[1] as string);
     else if (name === "message") notes[submissions.push(message(JSON.parse(rest))) - 1] = [];
@@ -140,6 +147,7 @@ export function parseDialogue(file: string, text: string): Dialogue {
     expected,
     error,
     mechanism,
+    teaches,
     notes,
     only,
     bindings,
@@ -213,10 +221,11 @@ export function matches(expected: string, actual: string): boolean {
 
 /** What every way of playing a dialogue must come to. */
 export function expectReport(report: SessionReport, dialogue: Dialogue): void {
-  const { error, mechanism, messages } = report;
+  const { error, mechanism, learnt, messages } = report;
   expect(fates(report)).toEqual(dialogue.expected);
   expect([error?.code, error?.phase]).toEqual([dialogue.error?.code, dialogue.error?.phase]);
   expect(mechanism).toBe(dialogue.mechanism);
+  expect(learnt).toEqual(dialogue.teaches);
   expect(messages.map(({ notes }) => notes.length)).toEqual(
     dialogue.notes.map((words) => words.length),
   );

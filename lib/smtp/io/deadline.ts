@@ -22,6 +22,9 @@ export const PHASE_TIMEOUTS: Readonly<Record<Phase, number>> = {
   rset: 10_000,
   // The outcome is settled by then: a courtesy, not a wait.
   quit: 250,
+  // Here it would cost a whole round trip. A server next door has answered by then; RFC 5321
+  // §4.1.1.10 would wait for the others, Postfix's own client (smtp_skip_quit_response) does not.
+  farewell: 25,
 };
 
 /** Sending one block of content (RFC 5321 §4.5.3.2.5). */
@@ -35,6 +38,9 @@ export const HELLO: ReadonlySet<Phase | undefined> = new Set<Phase>([
   "ehlo",
   "starttls",
 ]);
+
+/** What comes once every outcome is settled, and changes none. */
+export const FAREWELL: ReadonlySet<Phase | undefined> = new Set<Phase>(["quit", "farewell"]);
 
 /** The limits in force for one send. */
 export interface Limits {
@@ -142,4 +148,5 @@ const WAITING: Readonly<Record<Phase, string>> = {
   content: "No answer to the content",
   rset: "No answer to RSET",
   quit: "No answer to QUIT",
+  farewell: "No answer to QUIT",
 };

@@ -11,6 +11,7 @@ import { classOf, type Reply } from "../reply.ts";
 import type { Answer, Effect, Phase, Step } from "../step.ts";
 import type { Transcript } from "../transcript.ts";
 import type { Connection, TlsSessions, TlsSettings } from "./connection.ts";
+import { FAREWELL } from "./deadline.ts";
 import type { Stopwatch } from "./stopwatch.ts";
 
 export interface DriverOptions {
@@ -42,7 +43,7 @@ export async function drive<T>(
         answer = await driver.perform(result.value);
       } catch (error) {
         if (!(error instanceof SmtpError)) throw error;
-        clean &&= error.phase === "quit";
+        clean &&= FAREWELL.has(error.phase);
         result = conversation.throw(error);
         continue;
       }

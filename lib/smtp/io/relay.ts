@@ -1,13 +1,14 @@
 /**
  * One send over one or more relays: failover while nothing has been said (connect, TLS, greeting,
  * EHLO, STARTTLS; never once AUTH has begun), and further sessions where a server limits the messages in one
- * (RFC 9422 MAILMAX). One transcript and one clock for all of it.
+ * (RFC 9422 MAILMAX) or took another login than it was offered. One transcript and one clock for all of it.
  */
 import { randomBytes } from "node:crypto";
 import type { Capabilities } from "../capabilities.ts";
 import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
 import type { Security } from "../greet.ts";
+import type { Learnt } from "../login.ts";
 import { Redactor } from "../redact.ts";
 import type { MessageReport, RecipientReport, SessionReport, Timing } from "../report.ts";
 import { type SessionPlan, session } from "../session.ts";
@@ -91,10 +92,17 @@ export class Relay {
     let report = sent.report;
     for (let left = rest(report); left.length > 0; ) {
       const again = left.map((message) => remainder(submissions, report, message));
-      sent = await this.#failover(run, again, (index) => left[index] as number);
+      const { learnt } = report;
+      sent = await this.#failover(run, again, (index) => left[index] as number, learnt);
       report = merge(report, sent.report, left);
       const now = rest(report);
-      if (count(report, now) >= count(report, left) && now.length === left.length) break;
+      // Each lesson about the login excludes what was tried before: they come to an end.
+      if (
+        report.learnt === undefined &&
+        count(report, now) >= count(report, left) &&
+        now.length === left.length
+      )
+        break;
       left = now;
     }
     return {
@@ -112,11 +120,12 @@ export class Relay {
     run: Run,
     submissions: readonly Submission[],
     indexOf: (index: number) => number,
+    learnt?: Learnt,
   ): Promise<Attempt> {
     const { endpoints } = run.target;
     for (const [index, endpoint] of endpoints.entries()) {
       const others = endpoints.length - index - 1;
-      const attempt = await this.#attempt(run, endpoint, others, submissions, indexOf);
+      const attempt = await this.#attempt(run, endpoint, others, submissions, indexOf, learnt);
       const { error } = attempt.report;
       if (error === undefined || error.code === "aborted" || !HELLO.has(error.phase)) {
         return attempt;
@@ -137,6 +146,7 @@ export class Relay {
     others: number,
     submissions: readonly Submission[],
     indexOf: (index: number) => number,
+    learnt: Learnt | undefined,
   ): Promise<Attempt> {
     const { target, options, watch, transcript, redactor } = run;
     const left = run.endsAt - performance.now();
@@ -152,6 +162,7 @@ export class Relay {
       host: endpoint.host,
       port: endpoint.port,
       nonce: () => randomBytes(18).toString("base64url"),
+      learnt,
     };
     const timed = submissions.map((submission) => inTime(submission, limits));
     const conversation = session(plan, timed);

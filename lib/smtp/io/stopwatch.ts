@@ -6,9 +6,9 @@
 import type { Timing } from "../report.ts";
 import type { Phase } from "../step.ts";
 import { tenth } from "../transcript.ts";
+import { FAREWELL } from "./deadline.ts";
 
 const TRANSACTION: ReadonlySet<Phase> = new Set(["mail", "rcpt", "data", "content"]);
-const FAREWELL: ReadonlySet<Phase> = new Set(["quit"]);
 
 export class Stopwatch {
   /** `performance.now()` at the start. */
