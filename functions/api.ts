@@ -112,7 +112,7 @@ async function send(
     log.submission("api", result, id);
     return encodeResult(result);
   } catch (error) {
-    if (error instanceof ConfigError) return encodeResult(misconfigured(id, error));
+    if (error instanceof ConfigError) return encodeResult(misconfigured({ input, id }, error));
     throw error;
   }
 }

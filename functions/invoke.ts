@@ -21,7 +21,7 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
     log.submission("invoke", result, id);
     return result;
   } catch (error) {
-    if (error instanceof ConfigError) return misconfigured(id, error);
+    if (error instanceof ConfigError) return misconfigured({ input: event, id }, error);
     throw error;
   }
 }

@@ -30,6 +30,13 @@ export interface Envelope {
  */
 export function envelopeOf(request: MailRequest, own: Mailbox, raw?: RawMessage): Envelope {
   const from = (request.from ?? rawAuthor(raw) ?? own).address;
+  const recipients = recipientsOf(request, raw);
+  const smtputf8 = needsSmtputf8(from) || recipients.some(({ address }) => needsSmtputf8(address));
+  return { from, recipients, smtputf8 };
+}
+
+/** Whom the message is for: to, cc and bcc of the request, else those of the raw header. */
+export function recipientsOf(request: MailRequest, raw?: RawMessage): readonly Recipient[] {
   const seen = new Map<string, Recipient>();
   const add = (address: string, path: string) => {
     if (!seen.has(address)) seen.set(address, { address, path });
@@ -42,9 +49,7 @@ export function envelopeOf(request: MailRequest, own: Mailbox, raw?: RawMessage)
   if (seen.size === 0 && raw?.recipients.ok) {
     for (const { address } of raw.recipients.value) add(address, "raw");
   }
-  const recipients = [...seen.values()];
-  const smtputf8 = needsSmtputf8(from) || recipients.some(({ address }) => needsSmtputf8(address));
-  return { from, recipients, smtputf8 };
+  return [...seen.values()];
 }
 
 function rawAuthor(raw: RawMessage | undefined): Mailbox | undefined {

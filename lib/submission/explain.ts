@@ -3,11 +3,15 @@
  * may hold anything.
  */
 import { ConfigError } from "../config.ts";
+import { recipientsOf } from "../message/envelope.ts";
+import { parseRaw } from "../message/raw.ts";
+import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Resting } from "./deliver.ts";
 import { MailboxError } from "./mailbox.ts";
 import { type ErrorResult, type Issue, type Result, type ServerResult, unsent } from "./outcome.ts";
 import type { PolicyViolation } from "./policy.ts";
 import type { Sent } from "./ports.ts";
+import type { Order } from "./submit.ts";
 import { TokenError } from "./token.ts";
 
 export function malformed(id: string, issues: readonly Issue[]): Result {
@@ -37,8 +41,25 @@ export function forbidden(
 }
 
 /** A bad environment, as every way in tells it. */
-export function misconfigured(id: string, error: ConfigError): Result {
-  return unsent(id, "deferred", explainPreparation(error));
+export function misconfigured({ input, id }: Pick<Order, "input" | "id">, error: ConfigError) {
+  const parsed = parseRequest(input);
+  if (!parsed.ok) return unsent(id, "deferred", explainPreparation(error));
+  return unprepared(parsed.request, id, "deferred", error);
+}
+
+/** What stopped a well-formed request before its mailbox was known. */
+export function unprepared(
+  request: MailRequest,
+  id: string,
+  outcome: "rejected" | "deferred",
+  error: unknown,
+): Result {
+  const raw = request.raw === undefined ? undefined : parseRaw(request.raw);
+  const named = recipientsOf(request, raw?.ok ? raw.value : undefined);
+  return unsent(request.idempotencyKey ?? id, outcome, explainPreparation(error), {
+    retryable: retryable(error),
+    to: named.map(({ address }) => address),
+  });
 }
 
 export function explainResting({ resting }: Resting): ErrorResult {

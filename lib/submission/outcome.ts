@@ -92,9 +92,12 @@ export function unsent(
   known: {
     retryable?: boolean;
     envelope?: Result["envelope"];
+    /** Where the envelope is not known whole, since the sender is the mailbox's to say. */
+    to?: readonly string[];
     messageId?: string | undefined;
   } = {},
 ): Result {
+  const to = known.envelope?.to ?? known.to ?? [];
   return {
     id,
     outcome,
@@ -102,7 +105,7 @@ export function unsent(
     reply: null,
     messageId: known.messageId ?? null,
     envelope: known.envelope ?? null,
-    recipients: (known.envelope?.to ?? []).map((address) => ({ address, outcome, reply: null })),
+    recipients: to.map((address) => ({ address, outcome, reply: null })),
     server: null,
     timing: NO_TIME,
     transcript: [],

@@ -4,13 +4,14 @@
  */
 import { ConfigError } from "../config.ts";
 import { envelopeOf } from "../message/envelope.ts";
+import { parseRaw } from "../message/raw.ts";
 import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Submission } from "../smtp/envelope.ts";
-import { explainPreparation, forbidden, malformed, retryable } from "./explain.ts";
+import { forbidden, malformed, unprepared } from "./explain.ts";
 import { bodyHash, ledgerKey, messageIdFor } from "./identity.ts";
 import type { Ledger, LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
-import { type ErrorResult, type RecipientResult, type Result, unsent } from "./outcome.ts";
+import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
 import { checkPolicy } from "./policy.ts";
 import type { Composer, Limits, Order, SubmitPorts } from "./submit.ts";
 
@@ -57,15 +58,11 @@ export async function prepare(
     const mailbox = await ports.mailboxes.load(secretId);
     const known = { order, id, request, secretId, mailbox, claim };
     const ready = await assemble(ports, known, await loading);
-    if ("outcome" in ready) await record(claim, ready);
-    return ready;
+    return "outcome" in ready ? await conclude(claim, ready) : ready;
   } catch (error) {
     const refused = error instanceof MailboxError && error.code === "mailbox_refused";
-    const result = unsent(id, refused ? "rejected" : "deferred", explainPreparation(error), {
-      retryable: retryable(error),
-    });
-    await record(claim, result);
-    return result;
+    const outcome = refused ? "rejected" : "deferred";
+    return conclude(claim, unprepared(request, id, outcome, error));
   }
 }
 
@@ -105,13 +102,35 @@ export const CONFLICT: ErrorResult = {
   message: "This key was used with another body. A changed message needs a key of its own.",
 };
 
-/** Keep the result in the ledger, where there is one. */
-export async function record(claim: Held | undefined, result: Result): Promise<void> {
+/** The result of the whole message, kept in the ledger where there is one. */
+export async function conclude(claim: Held | undefined, result: Result): Promise<Result> {
+  const whole = wholeOf(claim, result);
   try {
-    await claim?.ledger.settle(claim.record, result);
+    await claim?.ledger.settle(claim.record, whole);
   } catch {
     // The result stands. What the ledger keeps is at worst "sending", which counts as uncertain.
   }
+  return whole;
+}
+
+/**
+ * Recipients that an earlier send settled keep their outcome, whatever came of this one: who has the
+ * message must never be forgotten. The message's outcome follows from all.
+ */
+export function wholeOf(claim: Held | undefined, result: Result): Result {
+  const earlier = claim?.record.result;
+  if (claim === undefined || claim.before.length === 0 || earlier === undefined) return result;
+  const known = new Map(
+    [...earlier.recipients, ...result.recipients, ...claim.before].map((one) => [one.address, one]),
+  );
+  const recipients = [...known.values()];
+  const from = (result.envelope ?? earlier.envelope)?.from;
+  return {
+    ...result,
+    outcome: overall(recipients.map(({ outcome }) => outcome)),
+    envelope: from === undefined ? null : { from, to: [...known.keys()] },
+    recipients,
+  };
 }
 
 async function assemble(
@@ -120,7 +139,7 @@ async function assemble(
   composer: Composer,
 ): Promise<Ready | Result> {
   const { order, id, request, secretId, mailbox, claim } = known;
-  const parsedRaw = request.raw === undefined ? undefined : composer.parseRaw(request.raw);
+  const parsedRaw = request.raw === undefined ? undefined : parseRaw(request.raw);
   if (parsedRaw?.ok === false) {
     return malformed(
       id,

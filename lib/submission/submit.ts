@@ -10,9 +10,9 @@ import { classify } from "./classify.ts";
 import { type DeliveryPorts, deliver } from "./deliver.ts";
 import { explainPreparation, explainResting, retryable, serverOf } from "./explain.ts";
 import type { Ledger } from "./ledger.ts";
-import { type ErrorResult, overall, type Result, unsent } from "./outcome.ts";
+import { type ErrorResult, type Result, unsent } from "./outcome.ts";
 import type { SendOptions, Sent } from "./ports.ts";
-import { BUSY, prepare, type Ready, record } from "./prepare.ts";
+import { BUSY, conclude, prepare, type Ready, wholeOf } from "./prepare.ts";
 import type { RateLimit } from "./rate.ts";
 
 /** One request on its way in. */
@@ -56,7 +56,7 @@ export interface SubmitPorts extends DeliveryPorts {
 
 export type Signer = (content: Content, keys: readonly DkimKey[]) => Promise<Content>;
 
-export type Composer = Pick<typeof import("../message/composer.ts"), "compose" | "parseRaw">;
+export type Composer = Pick<typeof import("../message/compose.ts"), "compose">;
 
 /** Submit one message. */
 export async function submit(ports: SubmitPorts, order: Order, limits: Limits): Promise<Result> {
@@ -98,8 +98,7 @@ async function send(
   limits: Limits,
 ): Promise<readonly Result[]> {
   const results = await paced(ports, group, limits);
-  await Promise.all(group.map(({ claim }, index) => record(claim, results[index] as Result)));
-  return results;
+  return Promise.all(group.map(({ claim }, index) => conclude(claim, results[index] as Result)));
 }
 
 /** Only as many as the mailbox's `maxPerMinute` leaves room for; the others wait for the next. */
@@ -123,7 +122,7 @@ async function paced(
   return group.map((ready) => {
     const result = sent[within.indexOf(ready)];
     const known = { ...knownOf(ready), retryable: true };
-    return result ?? merged(ready, unsent(ready.id, "deferred", later, known));
+    return result ?? unsent(ready.id, "deferred", later, known);
   });
 }
 
@@ -140,14 +139,14 @@ async function converse(
   });
   const submissions = group.map(({ submission }) => submission);
   const failed = (ready: Ready, error: ErrorResult, again: boolean) =>
-    merged(ready, unsent(ready.id, "deferred", error, { ...knownOf(ready), retryable: again }));
+    unsent(ready.id, "deferred", error, { ...knownOf(ready), retryable: again });
   try {
     const { sent } = await deliver(ports, secretId, mailbox, submissions, options);
     if ("resting" in sent) {
       const error = explainResting(sent);
       return group.map((ready) => failed(ready, error, false));
     }
-    return group.map((ready, index) => merged(ready, settle(ports, ready, sent, index)));
+    return group.map((ready, index) => settle(ports, ready, sent, index));
   } catch (error) {
     // Nothing was sent: what a session does is told in its report, never thrown.
     const explained = explainPreparation(error);
@@ -162,21 +161,7 @@ async function commit(ready: Ready | undefined): Promise<void> {
   const provisional = unsent(ready.id, "deferred", BUSY, { ...knownOf(ready), retryable: true });
   // A message in several transactions commits before each; once is enough.
   if (claim.record.state === "sending") return;
-  claim.record = await claim.ledger.sending(claim.record, merged(ready, provisional));
-}
-
-/** Recipients that an earlier send settled keep their outcome; the message's follows from all. */
-function merged(ready: Ready, result: Result): Result {
-  const before = ready.claim?.before ?? [];
-  if (before.length === 0) return result;
-  const known = new Map([...before, ...result.recipients].map((entry) => [entry.address, entry]));
-  const recipients = ready.envelope.to.flatMap((address) => known.get(address) ?? []);
-  return {
-    ...result,
-    outcome: overall(recipients.map(({ outcome }) => outcome)),
-    envelope: ready.envelope,
-    recipients,
-  };
+  claim.record = await claim.ledger.sending(claim.record, wholeOf(claim, provisional));
 }
 
 function settle(ports: SubmitPorts, ready: Ready, sent: Sent, index: number): Result {

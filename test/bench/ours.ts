@@ -30,7 +30,7 @@ export function portsOf(secret: Secret): SubmitPorts {
     relay: new Relay(),
     tokens: createTokenSource(),
     ehloName: "[127.0.0.1]",
-    composer: () => import("../../lib/message/composer.ts"),
+    composer: () => import("../../lib/message/compose.ts"),
     attachments: async () => (await import("../../lib/aws/s3.ts")).s3Attachments(),
     plainText: async () => (await import("../../lib/message/plain-text.ts")).plainText,
     signer: async () => (await import("../../lib/message/dkim.ts")).signContent,

@@ -227,8 +227,30 @@ describe("the mailbox", () => {
     ["bad environment", undefined, { MAILBOX_CACHE_SECONDS: "soon" }, "config_invalid"],
   ])("%s: deferred, and a person is asked", async (_, secret, environment, code) => {
     const { invoke } = await invoker(secret, environment as Record<string, string>);
-    const result = await invoke(MESSAGE);
-    expect(result).toMatchObject({ outcome: "deferred", retryable: false, error: { code } });
+    const request = {
+      ...MESSAGE,
+      to: ["a@example.com"],
+      cc: "b@bücher.example",
+      idempotencyKey: "k",
+    };
+    const result = await invoke(request);
+    expect(result).toMatchObject({
+      id: "k",
+      outcome: "deferred",
+      retryable: false,
+      error: { code },
+    });
+    expect(result.recipients).toEqual([
+      { address: "a@example.com", outcome: "deferred", reply: null },
+      { address: "b@xn--bcher-kva.example", outcome: "deferred", reply: null },
+    ]);
+  });
+
+  it("recipients of a whole message are named, too, where the secret cannot be read", async () => {
+    const { invoke } = await invoker("host=x");
+    const raw = Buffer.from("From: a@example.com\r\nTo: b@example.net\r\n\r\nhello\r\n");
+    const { recipients } = await invoke({ raw: raw.toString("base64") });
+    expect(recipients).toEqual([{ address: "b@example.net", outcome: "deferred", reply: null }]);
   });
 
   it("names the field at fault and never its value", async () => {

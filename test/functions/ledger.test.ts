@@ -12,6 +12,7 @@ let secrets: Secrets;
 let smtp: FakeSmtp;
 let invoke: LambdaFunction;
 let api: LambdaFunction;
+let environment: Record<string, string>;
 let content: Answer;
 let rcpt: (line: string) => Answer;
 
@@ -26,7 +27,7 @@ beforeAll(async () => {
       from: "shop@example.com",
     }),
   });
-  const environment = {
+  environment = {
     MAILBOX_SECRET_ID: "box",
     AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
     AWS_ENDPOINT_URL_DYNAMODB: dynamo.url,
@@ -133,6 +134,51 @@ describe("what is deferred", () => {
     smtp.seen.length = 0;
     expect((await invoke.invoke(request)).recipients).toEqual(second.recipients);
     expect(smtp.seen).toEqual([]);
+  });
+});
+
+describe("who has the message already", () => {
+  const to = ["a@example.com", "slow@example.com"];
+  const slowly = (line: string) => (line.includes("slow") ? "450 4.2.0 later" : "250 ok");
+
+  it("is not forgotten by a try that comes to no session", async () => {
+    const request = { ...MESSAGE, to, idempotencyKey: key() };
+    rcpt = slowly;
+    expect(await invoke.invoke(request)).toMatchObject({ outcome: "partial", retryable: true });
+    smtp.seen.length = 0;
+    rcpt = () => "250 ok";
+    secrets.fail({ status: 400, type: "AccessDeniedException" });
+    const cold = await startFunction("invoke", environment);
+    try {
+      const second = await cold.invoke(request);
+      expect(second).toMatchObject({ outcome: "partial", error: { code: "mailbox_unavailable" } });
+      expect(second.recipients).toEqual([
+        { address: "a@example.com", outcome: "accepted", reply: expect.anything() },
+        { address: "slow@example.com", outcome: "deferred", reply: null },
+      ]);
+    } finally {
+      secrets.fail(undefined);
+      await cold.stop();
+    }
+    expect(await invoke.invoke(request)).toMatchObject({ outcome: "accepted" });
+    expect(written("RCPT")).toEqual(["RCPT TO:<slow@example.com>"]);
+  });
+
+  it("is not forgotten by a policy that has changed meanwhile", async () => {
+    const request = { ...MESSAGE, to, idempotencyKey: key() };
+    rcpt = slowly;
+    await invoke.invoke(request);
+    const stricter = await startFunction("invoke", {
+      ...environment,
+      ALLOWED_RECIPIENTS: "@example.net",
+    });
+    try {
+      const second = await stricter.invoke(request);
+      expect(second).toMatchObject({ outcome: "partial", retryable: false });
+      expect(second.recipients).toMatchObject([{ outcome: "accepted" }, { outcome: "rejected" }]);
+    } finally {
+      await stricter.stop();
+    }
   });
 });
 

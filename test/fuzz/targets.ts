@@ -293,7 +293,7 @@ const PORTS: SubmitPorts = {
   },
   tokens: { get: async () => "", invalidate: () => {} },
   ehloName: "client.test",
-  composer: () => import("../../lib/message/composer.ts"),
+  composer: () => import("../../lib/message/compose.ts"),
   attachments: async () => async () => {
     throw new Error("never asked: policy refuses every bucket");
   },
