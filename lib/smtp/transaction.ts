@@ -1,7 +1,7 @@
 /**
  * One mail transaction (RFC 5321 §3.3): MAIL, RCPT for every recipient, then DATA or BDAT, and the
  * facts that each reply settles. Which commands share a group is decided here, by RFC 2920 §3.1 and
- * RFC 3030; which transaction follows which, in session.ts.
+ * RFC 3030; which transaction follows which, in transactions.ts.
  */
 import type { Capabilities } from "./capabilities.ts";
 import { command, END_OF_DATA } from "./command.ts";
