@@ -2,7 +2,9 @@
  * The ledger's table in DynamoDB: one item a message, written under conditions, read consistently.
  * Deletion by TTL lags by days, so expiry is part of the conditions too.
  */
+import { gunzipSync, gzipSync } from "node:zlib";
 import {
+  type AttributeValue,
   ConditionalCheckFailedException,
   DynamoDBClient,
   GetItemCommand,
@@ -119,14 +121,26 @@ function itemOf(record: LedgerRecord): Item {
     hash: { S: record.hash },
     date: { S: record.date },
     expires: { N: String(record.expires) },
-    ...(record.result && { result: { S: JSON.stringify(record.result) } }),
+    ...(record.result && { result: packed(JSON.stringify(record.result)) }),
   };
+}
+
+/**
+ * An item holds 400 KB, and the result of a message to thousands has more: a record that could not be
+ * written would leave a message uncertain that was taken. Recipients are much alike, and so shrink.
+ */
+function packed(text: string): AttributeValue {
+  return text.length > 64 * 1024 ? { B: gzipSync(text) } : { S: text };
+}
+
+function unpacked(value: AttributeValue | undefined): string | undefined {
+  return value?.B === undefined ? value?.S : gunzipSync(value.B).toString("utf8");
 }
 
 function recordOf(item: Item): LedgerRecord {
   const text = (name: string) => item[name]?.S ?? "";
   const number = (name: string) => Number(item[name]?.N ?? 0);
-  const result = item["result"]?.S;
+  const result = unpacked(item["result"]);
   return {
     key: text("pk"),
     state: text("state") as LedgerState,

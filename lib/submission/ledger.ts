@@ -174,9 +174,15 @@ export class Ledger {
     await this.#options.store.replace(held, { ...held, state, leaseUntil: 0, result });
   }
 
+  /** The message as it stands, for who asks; nothing is changed by that. */
   async find(key: string): Promise<LedgerRecord | undefined> {
     const found = await this.#options.store.read(key);
-    if (found === undefined || found.expires * 1000 <= this.#options.now()) return undefined;
+    const now = this.#options.now();
+    if (found === undefined || found.expires * 1000 <= now) return undefined;
+    if (found.leaseUntil > now) return found;
+    // What a claim would find: its invocation is gone.
+    if (found.state === "claimed") return { ...found, state: "deferred" };
+    if (found.state === "sending") return { ...found, state: "settled", result: abandoned(found) };
     return found;
   }
 }

@@ -218,6 +218,29 @@ describe("what is uncertain", () => {
     expect(sent()).toBe(1);
     const state = await http("GET", `/messages/${request.idempotencyKey}`);
     expect(JSON.parse(state.body).state).toBe("sending");
+    await dynamo.expireLease(request.idempotencyKey);
+    const later = await http("GET", `/messages/${request.idempotencyKey}`);
+    expect(JSON.parse(later.body)).toMatchObject({
+      state: "settled",
+      result: { outcome: "uncertain", error: { code: "invocation_lost" } },
+    });
+    expect((await invoke.invoke(request)).outcome).toBe("uncertain");
+    expect(sent()).toBe(1);
+  });
+
+  it("an invocation that dies before the terminator leaves the message to be tried again", async () => {
+    rcpt = () => "hang";
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    const dying = await startFunction("invoke", environment);
+    dying.invoke(request).catch(() => {});
+    while (written("RCPT").length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await dying.kill();
+    rcpt = () => "250 ok";
+    await dynamo.expireLease(request.idempotencyKey);
+    const state = await http("GET", `/messages/${request.idempotencyKey}`);
+    expect(JSON.parse(state.body)).toMatchObject({ state: "deferred", result: null });
+    expect((await invoke.invoke(request)).outcome).toBe("accepted");
+    expect(sent()).toBe(1);
   });
 });
 
@@ -237,6 +260,32 @@ describe("GET /messages/{id}", () => {
   it("404 for an id nobody used", async () => {
     expect((await http("GET", "/messages/never")).statusCode).toBe(404);
   });
+});
+
+it("the result of a message to thousands fits into an item, and comes back whole", async () => {
+  secrets.put(
+    "many",
+    JSON.stringify({
+      host: "127.0.0.1",
+      port: smtp.port,
+      security: "none",
+      from: "shop@example.com",
+      maxRecipients: 5000,
+    }),
+  );
+  const to = Array.from({ length: 3000 }, (_, index) => `recipient-number-${index}@example.com`);
+  rcpt = (line) => `250 2.1.5 ${"a server of many words ".repeat(5)}${line.slice(8)}`;
+  const request = { ...MESSAGE, to, idempotencyKey: key() };
+  const many = await startFunction("invoke", { ...environment, MAILBOX_SECRET_ID: "many" });
+  try {
+    const first = await many.invoke(request);
+    expect(first).toMatchObject({ outcome: "accepted" });
+    expect(JSON.stringify(first).length).toBeGreaterThan(500_000);
+    expect(await many.invoke(request)).toEqual(first);
+    expect(sent()).toBe(1);
+  } finally {
+    await many.stop();
+  }
 });
 
 it("the ledger holds no credentials and no content", async () => {

@@ -1,12 +1,43 @@
 /** The local stack's DynamoDB, with the ledger's table in it. */
+import { DynamoDBClient, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
 import { startLedger } from "../../infra/local/stack.ts";
+import { AWS_ENVIRONMENT } from "./lambda.ts";
 
 export interface Dynamo {
   readonly url: string;
   readonly table: string;
+  /** Time passes: whoever held the default mailbox's message of this id is long gone. */
+  expireLease(id: string): Promise<void>;
   close(): Promise<void>;
 }
 
 export async function startDynamo(table = "ledger"): Promise<Dynamo> {
-  return { ...(await startLedger(table)), table };
+  const { url, close } = await startLedger(table);
+  const client = new DynamoDBClient({
+    endpoint: url,
+    region: AWS_ENVIRONMENT.AWS_REGION,
+    credentials: {
+      accessKeyId: AWS_ENVIRONMENT.AWS_ACCESS_KEY_ID,
+      secretAccessKey: AWS_ENVIRONMENT.AWS_SECRET_ACCESS_KEY,
+    },
+  });
+  return {
+    url,
+    table,
+    async expireLease(id) {
+      await client.send(
+        new UpdateItemCommand({
+          TableName: table,
+          Key: { pk: { S: `message##${id}` } },
+          UpdateExpression: "SET leaseUntil = :zero",
+          ConditionExpression: "attribute_exists(pk)",
+          ExpressionAttributeValues: { ":zero": { N: "0" } },
+        }),
+      );
+    },
+    close: () => {
+      client.destroy();
+      return close();
+    },
+  };
 }
