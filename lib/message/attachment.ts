@@ -109,7 +109,7 @@ export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: 
  * §3.7). What is not 7-bit would then need 8BITMIME on every hop, so it travels as octets under its
  * file name instead, and arrives whole.
  */
-function isMessage(contentType: string | undefined): boolean {
+export function isMessage(contentType: string | undefined): boolean {
   return contentType !== undefined && /^message\/(?!global)/i.test(contentType);
 }
 
