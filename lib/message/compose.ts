@@ -57,7 +57,8 @@ export async function compose(request: MailRequest, options: ComposeOptions): Pr
   );
   if (request.calendar !== undefined) {
     const labels = { filename: "invite.ics", contentType: "application/ics" };
-    parts.push(inlinePart(labels, Buffer.from(crlf(request.calendar.content))));
+    const content = Buffer.from(crlf(request.calendar.content)).toString("base64");
+    parts.push(inlinePart(labels, content));
   }
   const messageId = request.messageId ?? options.messageId;
   const texts = await alternatives(request, options);
