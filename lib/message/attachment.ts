@@ -1,10 +1,11 @@
 /**
  * Attachments on their way into a message: where their octets come from, and how each is encoded.
- * Content in the request is decoded once; content elsewhere is opened only while it is sent, and
+ * Content in the request is base64
+ * already and only gets its lines; content elsewhere is opened only while it is sent, and
  * encoded as it passes, so memory does not grow with it.
  */
 import { canonicalise } from "../smtp/data.ts";
-import { Base64Encoder, encodedSize } from "./base64.ts";
+import { Base64Encoder, encodedSize, wrapped, wrappedSize } from "./base64.ts";
 import * as field from "./field.ts";
 import type { Attachment, S3Reference } from "./schema.ts";
 import { LINE_OCTETS, longestLine, wellFormed } from "./text.ts";
@@ -67,7 +68,7 @@ export const OCTETS = "application/octet-stream";
  * @throws what `resolve` throws.
  */
 export async function partOf(one: Attachment, resolve?: ResolveAttachment): Promise<Part> {
-  if (one.s3 === undefined) return inlinePart(one, Buffer.from(one.content ?? "", "base64"));
+  if (one.s3 === undefined) return inlinePart(one, one.content ?? "");
   if (resolve === undefined)
     throw new TypeError("There is nothing that could read S3 attachments.");
   const source = await resolve(one.s3);
@@ -84,24 +85,32 @@ export async function partOf(one: Attachment, resolve?: ResolveAttachment): Prom
   };
 }
 
-/** A part whose content is at hand. */
-export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: Uint8Array): Part {
+/** A part whose content is at hand, in base64: as such it goes on, and is never decoded. */
+export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: string): Part {
   const { filename, contentId } = labels;
   const contentType = labels.contentType ?? byName(filename);
-  const verbatim = isMessage(contentType) ? sevenBit(content) : undefined;
+  const verbatim = isMessage(contentType) ? sevenBit(Buffer.from(content, "base64")) : undefined;
   if (verbatim !== undefined) {
     const open = () => [verbatim];
     const encoding = "7bit";
     return { filename, contentType, contentId, encoding, size: verbatim.length, verbatim, open };
   }
+  const canonical = canonicalEnd(content);
   return {
     filename,
     contentType: isMessage(contentType) ? OCTETS : contentType,
     contentId,
     encoding: "base64",
-    size: encodedSize(content.length),
-    open: () => encodeOctets(content),
+    size: wrappedSize(canonical.length),
+    open: () => wrapped(canonical),
   };
+}
+
+/** Bits of the last group that belong to no octet are zero (RFC 4648 §3.5), whatever was given. */
+function canonicalEnd(base64: string): string {
+  const last = base64.slice(-4);
+  const whole = Buffer.from(last, "base64").toString("base64");
+  return whole === last ? base64 : `${base64.slice(0, -4)}${whole}`;
 }
 
 /**
@@ -109,7 +118,7 @@ export function inlinePart(labels: Omit<Attachment, "content" | "s3">, content: 
  * §3.7). What is not 7-bit would then need 8BITMIME on every hop, so it travels as octets under its
  * file name instead, and arrives whole.
  */
-function isMessage(contentType: string | undefined): boolean {
+export function isMessage(contentType: string | undefined): boolean {
   return contentType !== undefined && /^message\/(?!global)/i.test(contentType);
 }
 
@@ -131,14 +140,6 @@ function sevenBit(content: Uint8Array): Uint8Array | undefined {
   const last = content.at(-1);
   const verbatim = last === undefined || last === 10 || last === 13 ? whole : whole.subarray(0, -2);
   return longestLine(verbatim) > LINE_OCTETS ? undefined : verbatim;
-}
-
-function* encodeOctets(content: Uint8Array): Generator<Uint8Array> {
-  const encoder = new Base64Encoder();
-  for (let at = 0; at < content.length; at += PIECE) {
-    yield encoder.encode(content.subarray(at, at + PIECE));
-  }
-  yield encoder.end();
 }
 
 async function* encodeSource(source: AttachmentSource): AsyncGenerator<Uint8Array> {

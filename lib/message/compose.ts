@@ -1,17 +1,14 @@
 /**
- * A request made into a message (RFC 5322, RFC 2045–2049). MailComposer builds the MIME tree; the
- * header fields are ours (header.ts), and so are the attachments' bodies: the tree is rendered
- * with a mark in the place of each, and the bodies stream into their places when it is sent.
+ * A request made into a message (RFC 5322, RFC 2045–2049): its header fields (fields.ts), its MIME
+ * tree (mime.ts), and its attachments, whose bodies stream into their places when it is sent.
  *
  * The same request, date and message-id give the same octets, so a resend repeats the message.
  */
-import { createHash, randomBytes } from "node:crypto";
-import MailComposer from "nodemailer/lib/mail-composer";
-import { detectMimeType } from "nodemailer/lib/mime-funcs";
-import { type Content, canonicalise } from "../smtp/data.ts";
+import type { Content } from "../smtp/data.ts";
 import type { Mailbox } from "./address.ts";
-import { inlinePart, OCTETS, type Part, partOf, type ResolveAttachment } from "./attachment.ts";
+import { inlinePart, type Part, partOf, type ResolveAttachment } from "./attachment.ts";
 import { headerBlock } from "./fields.ts";
+import { isHtml, type Labelled, type Piece, type Text, tree } from "./mime.ts";
 import { composeRaw, parseRaw } from "./raw.ts";
 import type { MailRequest } from "./schema.ts";
 import { bodyText, crlf } from "./text.ts";
@@ -60,24 +57,22 @@ export async function compose(request: MailRequest, options: ComposeOptions): Pr
   );
   if (request.calendar !== undefined) {
     const labels = { filename: "invite.ics", contentType: "application/ics" };
-    parts.push(inlinePart(labels, Buffer.from(crlf(request.calendar.content))));
+    const content = Buffer.from(crlf(request.calendar.content)).toString("base64");
+    parts.push(inlinePart(labels, content));
   }
   const messageId = request.messageId ?? options.messageId;
-  const { structure, pieces } = await render(
-    await alternatives(request, options),
-    parts,
-    messageId,
-  );
+  const texts = await alternatives(request, options);
   const fields = headerBlock(request, { ...options, messageId });
-  const head = Buffer.from(`${fields}MIME-Version: 1.0\r\n${structure}`);
-  return { content: assemble([head, ...pieces]), messageId };
+  const [first, ...rest] = tree(texts, await labels(parts, texts), messageId);
+  return { content: assemble([`${fields}MIME-Version: 1.0\r\n${first}`, ...rest]), messageId };
 }
 
-interface Alternative {
-  readonly contentType: string;
-  readonly content: string;
-  /** Left to the composer where missing. */
-  readonly contentTransferEncoding?: string;
+/** Loaded only with an attachment: it knows the type of each file name's extension. */
+async function labels(parts: readonly Part[], texts: readonly Text[]): Promise<Labelled[]> {
+  if (parts.length === 0) return [];
+  const { labelled } = await import("./labels.ts");
+  const besideHtml = texts.some(isHtml);
+  return parts.map((part, index) => labelled(part, index + 1, besideHtml));
 }
 
 /**
@@ -85,146 +80,45 @@ interface Alternative {
  * or html beside another says nothing, and a reader who prefers it would see a blank message: it
  * counts as not given.
  */
-async function alternatives(request: MailRequest, options: ComposeOptions): Promise<Alternative[]> {
+async function alternatives(request: MailRequest, options: ComposeOptions): Promise<Text[]> {
   const { calendar } = request;
   const html = request.html || undefined;
   const text =
     (request.text || undefined) ??
     (html === undefined ? undefined : await options.htmlToText?.(html)) ??
     (html === undefined && calendar === undefined ? "" : undefined);
-  const found: Alternative[] = [];
-  if (text !== undefined) found.push(alternative("text/plain; charset=utf-8", text));
-  if (html !== undefined) found.push(alternative("text/html; charset=utf-8", html));
+  const found: Text[] = [];
+  if (text !== undefined) found.push(textOf("text/plain; charset=utf-8", text));
+  if (html !== undefined) found.push(textOf("text/html; charset=utf-8", html));
   if (calendar !== undefined) {
     const contentType = `text/calendar; charset=utf-8; method=${calendar.method}`;
-    found.push(alternative(contentType, calendar.content));
+    found.push(textOf(contentType, calendar.content));
   }
   return found;
 }
 
 /** Line ends are canonical before any encoding (RFC 2046 §4.1.1). */
-function alternative(contentType: string, text: string): Alternative {
-  // A schema keeps these away; a converter of html may not.
-  const content = crlf(bodyText(text));
-  // Relays may take white space off the end of a line: quoted-printable keeps it (RFC 2045 §6.7).
-  // Text that is mostly not ASCII becomes base64 anyway, which keeps everything.
-  const exposed = /[ \t]\r?$/m.test(content) && /^[\t\r\n\x20-\x7e]*$/.test(content);
-  return exposed
-    ? { contentType, content, contentTransferEncoding: "quoted-printable" }
-    : { contentType, content };
-}
-
-type Piece = Uint8Array | Part;
-
-/** 24 octets, and 3 that count: 36 characters of base64, on a line of their own. */
-const NONCE = 24;
-const START = 32;
-const MARK = 36;
-
-/**
- * Renders the tree and cuts it at the marks. The mark is random, and no part of the result, so
- * nobody can write one into a text beforehand.
- */
-async function render(
-  texts: readonly Alternative[],
-  parts: readonly Part[],
-  messageId: string,
-): Promise<{ structure: string; pieces: Piece[] }> {
-  const nonce = randomBytes(NONCE);
-  const composer = new MailComposer({
-    alternatives: texts.map((text) => ({ ...text })),
-    attachments: parts.map((part, index) =>
-      attachmentOf(part, index + 1, mark(nonce, index), texts),
-    ),
-    // "=_" cannot occur in base64 or quoted-printable (RFC 2045 §6.7); what stands in the message
-    // as it is has a part in the hash, so it cannot hold a boundary that depends on it.
-    boundaryPrefix: "=_",
-    baseBoundary: digest(messageId, texts, parts),
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
-  const rendered = Buffer.from(canonicalise(await composer.compile().build()));
-  const end = rendered.indexOf("\r\n\r\n");
-  const structure = rendered.subarray(0, end + 2).toString();
-  // Content-* fields, folded lines and all; the others of MailComposer give way to our own.
-  const own = structure.match(/^Content-[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*/gim) ?? [];
-  return {
-    structure: `${own.join("")}\r\n`,
-    pieces: cut(rendered.subarray(end + 4), nonce, parts),
-  };
-}
-
-function mark(nonce: Uint8Array, index: number): Buffer {
-  return Buffer.from([...nonce, index >> 16, (index >> 8) & 255, index & 255]);
-}
-
-function cut(body: Buffer, nonce: Buffer, parts: readonly Part[]): Piece[] {
-  const pieces: Piece[] = [];
-  const start = nonce.toString("base64");
-  let from = 0;
-  for (let at = body.indexOf(start); at !== -1; at = body.indexOf(start, from)) {
-    const count = body.toString("latin1", at + START, at + MARK);
-    const index = Buffer.from(count, "base64").readUIntBE(0, 3);
-    pieces.push(body.subarray(from, at), parts[index] as Part);
-    from = at + MARK;
-  }
-  pieces.push(body.subarray(from));
-  if (pieces.length !== 2 * parts.length + 1) throw new Error("An attachment lost its place.");
-  return pieces;
-}
-
-function attachmentOf(
-  part: Part,
-  number: number,
-  placeholder: Buffer,
-  texts: readonly Alternative[],
-) {
-  const html = texts.some(({ contentType }) => contentType.startsWith("text/html"));
-  const inline = part.contentId !== undefined && html && !readAsText(part);
-  // Without a name or a type to make one from, MailComposer's own would end in an asterisk.
-  const octets = (part.contentType ?? OCTETS) === OCTETS;
-  const filename = part.filename ?? (octets ? `attachment-${number}.bin` : undefined);
-  return {
-    ...(filename === undefined ? {} : { filename }),
-    ...(part.contentType === undefined ? {} : { contentType: part.contentType }),
-    ...(part.contentId === undefined ? {} : { cid: part.contentId }),
-    contentDisposition: inline ? "inline" : "attachment",
-    contentTransferEncoding: part.encoding,
-    content: part.encoding === "7bit" ? Buffer.from(placeholder.toString("base64")) : placeholder,
-  };
-}
-
-/**
- * Readers take inline text and messages for more of the body (RFC 2183 §2.1), and show no file then.
- * Attached, they stay files; a `cid:` finds them all the same.
- */
-function readAsText({ contentType, filename }: Part): boolean {
-  const type = contentType ?? detectMimeType(filename ?? "");
-  return /^(text\/(plain|html)|message\/)/i.test(type);
-}
-
-function digest(messageId: string, texts: readonly Alternative[], parts: readonly Part[]): string {
-  const hash = createHash("sha256").update(messageId);
-  for (const { content } of texts) hash.update("\0").update(content);
-  for (const { verbatim } of parts) hash.update("\0").update(verbatim ?? "");
-  return hash.digest("hex").slice(0, 32);
+function textOf(contentType: string, text: string): Text {
+  // A schema keeps away what cannot be sent; a converter of html may not.
+  return { contentType, content: crlf(bodyText(text)) };
 }
 
 /** Content whose size is the sum of its pieces', opened as often as it is asked for. */
 function assemble(pieces: readonly Piece[]): Content {
-  const octets = pieces.filter((piece) => piece instanceof Uint8Array);
-  const eightBit = octets.some((piece) => piece.some((octet) => octet > 127));
-  const sizes = pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : piece.size));
+  const bodies = pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
+  // Bodies are 7-bit by construction, so what exceeds ASCII is a header (RFC 6532).
+  const eightBit = pieces.some((piece) => typeof piece === "string" && NOT_ASCII.test(piece));
   return {
-    size: sizes.reduce((sum, size) => sum + size, 0),
-    // Bodies are 7-bit by construction, so what exceeds ASCII is a header (RFC 6532).
+    size: bodies.reduce((sum, body) => sum + ("size" in body ? body.size : body.length), 0),
     eightBit,
     utf8Header: eightBit,
     async *open() {
-      for (const piece of pieces) {
-        if (piece instanceof Uint8Array) yield piece;
-        else yield* piece.open();
+      for (const body of bodies) {
+        if ("size" in body) yield* body.open();
+        else yield body;
       }
     },
   };
 }
+
+const NOT_ASCII = /[^\0-\x7f]/;

@@ -12,6 +12,7 @@ const TOKEN_OCTETS = 900;
 
 /** RFC 4648 §4 with padding; line breaks as `base64` writes them are let through. */
 export const base64: Rule = (value) => {
+  if (isWhole(value)) return undefined;
   if (value.startsWith("data:")) return "must be the base64 alone, without a data: prefix";
   if (/[^A-Za-z0-9+/=\s]/.test(value)) return "must be base64 (RFC 4648 §4)";
   const octets = packed(value);
@@ -19,6 +20,25 @@ export const base64: Rule = (value) => {
   const wrong = padding !== -1 && (padding < octets.length - 2 || !octets.endsWith("="));
   return wrong || octets.length % 4 !== 0 ? "must be base64 with its padding, whole" : undefined;
 };
+
+/**
+ * Whether it is base64 with nothing else in it. Node decodes many megabytes faster than any pattern
+ * reads them, but passes over what it does not know (and knows the URL alphabet): text of which
+ * nothing was passed over gives as many octets as it has room for.
+ */
+function isWhole(value: string): boolean {
+  const ascii = Buffer.byteLength(value) === value.length;
+  if (!ascii || value.length % 4 !== 0 || value.includes("-") || value.includes("_")) return false;
+  let octets = 0;
+  for (let at = 0; at < value.length; at += ROOM) {
+    octets += room.write(value.slice(at, at + ROOM), "base64");
+  }
+  const padding = value.endsWith("==") ? 2 : value.endsWith("=") ? 1 : 0;
+  return octets === (value.length / 4) * 3 - padding;
+}
+/** Decoded at a time, into one place: what comes out is only counted. */
+const ROOM = 64 * 1024;
+const room = Buffer.alloc((ROOM / 4) * 3);
 
 /** Base64 without the white space that {@link base64} lets through. */
 export function packed(value: string): string {

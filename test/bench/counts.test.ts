@@ -18,7 +18,7 @@ const FROM = "shop@example.com";
 const PASSWORD = "p@ss:w0rd/%41+";
 const MORE = 3;
 /** Octets of code that one plain message may load, `dist/invoke.mjs` included. */
-const MOST_CODE = 520_000;
+const MOST_CODE = 380_000;
 
 let mail: MailServer;
 let bdat: BdatServer;

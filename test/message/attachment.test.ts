@@ -58,16 +58,28 @@ describe("base64 bodies", () => {
     );
   });
 
-  test.each([0, 1, 56, 57, 58, 113, 114, 115, 57 * 4096 - 1, 57 * 4096, 57 * 8192 + 1])(
+  test.each([0, 1, 56, 57, 58, 113, 114, 115, 57 * 4096 - 1, 57 * 4096, 57 * 8192, 57 * 8192 + 1])(
     "%i octets at once",
     async (length) => {
       const octets = Uint8Array.from({ length }, (_, i) => (i * 31) & 255);
-      const part = await streamed(sourceOf(octets));
-      const body = await collect(part);
-      expect(body.equals(Buffer.from(reference(octets)))).toBe(true);
-      expect(part.size).toBe(body.length);
+      for (const part of [await streamed(sourceOf(octets)), await inline(octets)]) {
+        const body = await collect(part);
+        expect(body.equals(Buffer.from(reference(octets)))).toBe(true);
+        expect(part.size).toBe(body.length);
+      }
     },
   );
+
+  test("bits that belong to no octet are not sent (RFC 4648 §3.5)", async () => {
+    for (const [given, sent] of [
+      ["QR==", "QQ=="],
+      ["QUJDQUJ=", "QUJDQUI="],
+    ]) {
+      const part = await partOf({ content: given }, undefined);
+      expect((await collect(part)).toString()).toBe(sent);
+      expect(part.size).toBe(sent?.length);
+    }
+  });
 
   test("a body can be read again, and pieces stay small", async () => {
     const octets = new Uint8Array(3_000_000).fill(7);

@@ -232,6 +232,10 @@ describe("single fields", () => {
     ["content", "QQ==="],
     ["content", "data:text/plain;base64,QQ=="],
     ["content", "Q-_Q"],
+    ["content", "QQ==QUJD"],
+    ["content", "QUJ\u0141"],
+    ["content", "QUJé"],
+    ["content", "QUJ\0"],
     ["contentType", "pdf"],
     ["contentType", "text/plain; charset=utf-8\r\nBcc: x"],
     ["contentType", "text/plain;;"],
@@ -256,7 +260,16 @@ describe("single fields", () => {
   it("takes base64 of many megabytes", () => {
     const content = Buffer.alloc(12_000_000, 7).toString("base64");
     expect(wrongPaths({ ...LEAST, attachments: [{ content }] })).toEqual([]);
-    expect(wrongPaths({ ...LEAST, attachments: [{ content: `${content}!` }] })).toHaveLength(1);
+    const spoilt = [`${content}!`, `!${content.slice(1)}`, `QQ==${content}`, `${content}QQ=`];
+    for (const at of [65_532, 65_535, 65_536]) {
+      for (const wrong of ["=", "-", "_", "\0", "\u0141", "é"]) {
+        spoilt.push(`${content.slice(0, at)}${wrong}${content.slice(at + 1)}`);
+      }
+    }
+    for (const wrong of spoilt) {
+      const attachments = [{ content: wrong }];
+      expect(wrongPaths({ ...LEAST, attachments })).toEqual(["attachments.0.content"]);
+    }
   });
 
   it.each([

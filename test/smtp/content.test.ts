@@ -68,6 +68,19 @@ describe("ContentEncoder", () => {
     );
   });
 
+  it("finds a bare line end at every place, whatever stands around it", () => {
+    for (const around of [0, 9, 14, 46, 97, 127, 128, 138, 141, 255]) {
+      for (let at = 0; at < 24; at += 1) {
+        for (const end of [10, 13]) {
+          // Not at the buffer's own start, which is where octets are aligned.
+          const octets = new Uint8Array(25).fill(around).subarray(1);
+          octets[at] = end;
+          expect(encode([octets], "bdat").wire).toEqual(plainly(octets));
+        }
+      }
+    }
+  });
+
   it("writes no bare CR, no bare LF and no line of one dot", () => {
     fc.assert(
       fc.property(content, points, (octets, at) => {
