@@ -295,6 +295,13 @@ describe("the queue", () => {
     }
   });
 
+  test("can be filled again from either, which SQS allows of dead-letter queues only", () => {
+    expect(queue("DeadLetterQueue").RedrivePolicy).toEqual({
+      deadLetterTargetArn: arn("FailedQueue"),
+      maxReceiveCount: 1000,
+    });
+  });
+
   test("is encrypted, like all that waits elsewhere, and nothing is public", () => {
     const queues = ofType("AWS::SQS::Queue");
     expect(queues).toHaveLength(3);
@@ -442,6 +449,9 @@ test("the outputs say where to put the password and whom to call", () => {
       "MailBucketName",
       "EventbridgeFunctionArn",
       "AlarmTopicArn",
+      "RequestQueueArn",
+      "FailedQueueArn",
+      "DeadLetterQueueArn",
     ]),
   );
 });
