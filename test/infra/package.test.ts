@@ -2,76 +2,34 @@
  * What is deployed, read from the artefact itself: the framework packages the built handlers in an
  * empty environment, and the template it writes is held to what each function may do and no more.
  */
-import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  ofType as ofTypeIn,
+  type Packaged,
+  type Resource,
+  ROOT,
+  resourceOf,
+  Workshop,
+} from "../support/package.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const STAGE = "trial";
 const FUNCTIONS = ["api", "check", "eventbridge", "invoke", "s3", "sns", "sqs"] as const;
 /** Those that Lambda invokes asynchronously, and tries again. */
 const ASYNCHRONOUS: ReadonlySet<string> = new Set(["eventbridge", "s3", "sns"]);
 
-interface Resource {
-  readonly Type: string;
-  readonly Condition?: string;
-  readonly DeletionPolicy?: string;
-  readonly UpdateReplacePolicy?: string;
-  // biome-ignore lint/suspicious/noExplicitAny: a template's properties are compared, never trusted
-  readonly Properties: any;
-}
-interface Template {
-  readonly Resources: Readonly<Record<string, Resource>>;
-  readonly Outputs: Readonly<Record<string, unknown>>;
-}
-
-const workspace = mkdtempSync(join(tmpdir(), "posthaste-package-"));
-const artefact = join(workspace, "artefact");
-let template: Template;
-let printed = "";
+const workshop = new Workshop();
+let packaged: Packaged;
 
 beforeAll(async () => {
-  // In a copy that holds what packaging may need and nothing else: the framework clears the
-  // `.serverless` folder of the tree it runs in, which may be the one about to be deployed.
-  const tree = join(workspace, "tree");
-  for (const part of ["serverless.yml", "package.json", "infra", "dist"]) {
-    cpSync(join(ROOT, part), join(tree, part), { recursive: true });
-  }
-  const framework = join(ROOT, "node_modules", "serverless", "bin", "serverless.js");
-  const { stdout, stderr } = await promisify(execFile)(
-    process.execPath,
-    [framework, "package", "--stage", STAGE, "--package", artefact],
-    {
-      cwd: tree,
-      // No account, no region, no profile, and every road to AWS closed: packaging is offline.
-      env: {
-        PATH: [dirname(process.execPath), "/usr/bin", "/bin"].join(delimiter),
-        HOME: join(workspace, "home"),
-        AWS_EC2_METADATA_DISABLED: "true",
-        HTTPS_PROXY: "http://127.0.0.1:9",
-        HTTP_PROXY: "http://127.0.0.1:9",
-      },
-    },
-  );
-  printed = stdout + stderr;
-  const file = join(artefact, "cloudformation-template-update-stack.json");
-  template = JSON.parse(readFileSync(file, "utf8"));
+  packaged = await workshop.package(STAGE);
 });
 
-afterAll(() => rmSync(workspace, { recursive: true, force: true }));
+afterAll(() => workshop.close());
 
-const ofType = (type: string): readonly (readonly [string, Resource])[] =>
-  Object.entries(template.Resources).filter(([, resource]) => resource.Type === type);
-
-const resource = (name: string): Resource => {
-  const found = template.Resources[name];
-  if (found === undefined) throw new Error(`The template has no ${name}.`);
-  return found;
-};
+const ofType = (type: string) => ofTypeIn(packaged.template, type);
+const resource = (name: string): Resource => resourceOf(packaged.template, name);
 
 const both = (Destination: unknown) => ({ OnSuccess: { Destination }, OnFailure: { Destination } });
 
@@ -127,7 +85,7 @@ const capital = (name: string): string => name.charAt(0).toUpperCase() + name.sl
 
 describe("the framework", () => {
   test("packages without a word of warning", () => {
-    expect(printed).not.toMatch(/warning|deprecat|error/i);
+    expect(packaged.printed).not.toMatch(/warning|deprecat|error/i);
   });
 
   test("declares these functions and no other", () => {
@@ -228,6 +186,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
       RELAY: "",
       TRANSCRIPT: "full",
       LOG_LEVEL: "info",
+      METRICS_SERVICE: `posthaste-${STAGE}`,
     });
   });
 
@@ -240,7 +199,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
 
   test("ships its own module and its own chunks, without sources, maps or node_modules", () => {
     const packages = JSON.parse(readFileSync(join(ROOT, "dist", "packages.json"), "utf8"));
-    const shipped = entriesOf(readFileSync(join(artefact, `${name}.zip`)));
+    const shipped = entriesOf(readFileSync(join(packaged.artefact, `${name}.zip`)));
     expect([...shipped].sort()).toEqual([...packages[name]].sort());
     expect(shipped).toContain(`dist/${name}.mjs`);
     for (const file of shipped) {
@@ -250,27 +209,11 @@ describe.each(FUNCTIONS)("function %s", (name) => {
 });
 
 describe("roles", () => {
-  test("are as many as the functions, and only the attachments' policy is attached", () => {
-    const roles = ofType("AWS::IAM::Role").map(([name]) => name);
-    expect(roles.sort()).toEqual(FUNCTIONS.map((name) => `${capital(name)}Role`));
-    const iam = Object.values(template.Resources).filter((one) =>
-      one.Type.startsWith("AWS::IAM::"),
-    );
-    expect(iam).toHaveLength(roles.length + 1);
-  });
-
-  test("may read attachments only where a bucket is named, and nothing else there", () => {
-    const policy = resource("AttachmentsPolicy");
-    expect(policy.Condition).toBe("HasAttachmentBucket");
-    const { Roles, PolicyDocument } = policy.Properties;
-    const composing = FUNCTIONS.filter((name) => name !== "check");
-    expect(Roles.map(({ Ref }: { Ref: string }) => Ref).sort()).toEqual(
-      composing.map((name) => `${capital(name)}Role`).sort(),
-    );
-    const objects = { "Fn::Sub": `arn:${pseudo("Partition")}:s3:::/*` };
-    expect(PolicyDocument.Statement).toEqual([
-      allow(["s3:GetObject", "s3:GetObjectVersion"], objects),
-    ]);
+  test("are as many as the functions, and nothing is attached to them from elsewhere", () => {
+    const names = Object.entries(packaged.template.Resources)
+      .filter(([, { Type }]) => Type.startsWith("AWS::IAM::"))
+      .map(([name]) => name);
+    expect(names.sort()).toEqual(FUNCTIONS.map((name) => `${capital(name)}Role`));
   });
 
   test("allow no action and no resource by a bare wildcard", () => {
@@ -352,6 +295,13 @@ describe("the queue", () => {
     }
   });
 
+  test("can be filled again from either, which SQS allows of dead-letter queues only", () => {
+    expect(queue("DeadLetterQueue").RedrivePolicy).toEqual({
+      deadLetterTargetArn: arn("FailedQueue"),
+      maxReceiveCount: 1000,
+    });
+  });
+
   test("is encrypted, like all that waits elsewhere, and nothing is public", () => {
     const queues = ofType("AWS::SQS::Queue");
     expect(queues).toHaveLength(3);
@@ -374,7 +324,7 @@ test("the ledger pays by request, forgets by itself, is encrypted and outlives t
     KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
     AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }],
     TimeToLiveSpecification: { AttributeName: "expires", Enabled: true },
-    SSESpecification: { SSEEnabled: true },
+    SSESpecification: { SSEEnabled: true, SSEType: "KMS" },
   });
   expect([table.DeletionPolicy, table.UpdateReplacePolicy]).toEqual(["Retain", "Retain"]);
 });
@@ -433,19 +383,35 @@ describe("the default mailbox", () => {
     expect(Name.startsWith(`posthaste/${STAGE}/mailbox/`)).toBe(false);
   });
 
-  test("is closed to every other account", () => {
+  test("is closed to every other account, and read by these functions and administrators", () => {
     const { ResourcePolicy, BlockPublicPolicy } = resource("DefaultMailboxPolicy").Properties;
     expect(BlockPublicPolicy).toBe(true);
+    const everybody = { Effect: "Deny", Principal: "*", Resource: { Ref: "DefaultMailbox" } };
+    const BoolIfExists = { "aws:PrincipalIsAWSService": "false" };
+    const readers = [
+      ...FUNCTIONS.map((name) => arn(`${capital(name)}Role`)),
+      { "Fn::Sub": `arn:${pseudo("Partition")}:iam::${pseudo("AccountId")}:root` },
+      "arn:*:iam::*:role/*Admin*",
+    ];
     expect(ResourcePolicy.Statement).toEqual([
       {
+        ...everybody,
         Sid: "OnlyThisAccount",
-        Effect: "Deny",
-        Principal: "*",
         Action: "secretsmanager:*",
-        Resource: { Ref: "DefaultMailbox" },
         Condition: {
           StringNotEquals: { "aws:PrincipalAccount": { Ref: "AWS::AccountId" } },
-          BoolIfExists: { "aws:PrincipalIsAWSService": "false" },
+          BoolIfExists,
+        },
+      },
+      {
+        ...everybody,
+        Sid: "OnlyTheseReadIt",
+        Action: ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
+        Condition: {
+          ArnNotLike: {
+            "aws:PrincipalArn": { "Fn::Split": [",", { "Fn::Join": [",", readers] }] },
+          },
+          BoolIfExists,
         },
       },
     ]);
@@ -470,7 +436,7 @@ test("functions and API carry the tags of the application and the stage", () => 
 });
 
 test("the outputs say where to put the password and whom to call", () => {
-  expect(Object.keys(template.Outputs)).toEqual(
+  expect(Object.keys(packaged.template.Outputs)).toEqual(
     expect.arrayContaining([
       "DefaultMailboxArn",
       "InvokeFunctionName",
@@ -482,12 +448,16 @@ test("the outputs say where to put the password and whom to call", () => {
       "MailTopicArn",
       "MailBucketName",
       "EventbridgeFunctionArn",
+      "AlarmTopicArn",
+      "RequestQueueArn",
+      "FailedQueueArn",
+      "DeadLetterQueueArn",
     ]),
   );
 });
 
 test("the artefact is one archive a function beside the templates", () => {
-  const archives = readdirSync(artefact).filter((file) => file.endsWith(".zip"));
+  const archives = readdirSync(packaged.artefact).filter((file) => file.endsWith(".zip"));
   expect(archives.sort()).toEqual(FUNCTIONS.map((name) => `${name}.zip`));
 });
 
