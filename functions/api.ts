@@ -97,7 +97,7 @@ async function send(
     input = { ...input, idempotencyKey: key };
   }
   try {
-    const { ports, queues, log } = wiring();
+    const { ports, queues, tell } = wiring();
     if (again !== undefined && ports.ledger === undefined) return noLedger();
     const limits = limitsOf(context, GATEWAY_MS - start);
     // Without a queue the preference is not honoured, and the answer does not say that it was.
@@ -109,7 +109,7 @@ async function send(
       { input, id, date: new Date(), ...(again !== undefined && { again: true }) },
       limits,
     );
-    log.submission("api", result, id);
+    tell({ source: "api", result, requestId: id, input });
     return encodeResult(result);
   } catch (error) {
     if (error instanceof ConfigError) return encodeResult(misconfigured(id, error));
@@ -124,12 +124,13 @@ function prefersAsync({ headers }: HttpRequest): boolean {
 
 /** Into the queue: 202 says that the message will be dealt with, and where to look. */
 async function later(request: HttpRequest, order: Order, limits: Limits): Promise<HttpAnswer> {
-  const { ports, queues, log } = wiring();
+  const { ports, queues, tell } = wiring();
   try {
     const accepted = await accept(ports, queues, order, limits);
     if ("result" in accepted) {
-      log.submission("api", accepted.result, order.id);
-      return encodeResult(accepted.result);
+      const { result } = accepted;
+      tell({ source: "api", result, requestId: order.id, input: order.input });
+      return encodeResult(result);
     }
     const { id, mailbox } = accepted;
     // Keys are scoped by mailbox, so the mailbox is part of the address.

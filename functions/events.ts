@@ -9,6 +9,7 @@ import type { Result } from "../lib/submission/outcome.ts";
 import { type Enqueued, enqueue, requestOf, SOURCE } from "../lib/submission/queue.ts";
 import { delayAfter, settledOf, verdictOf } from "../lib/submission/redelivery.ts";
 import { type Order, submitAll } from "../lib/submission/submit.ts";
+import type { Source } from "../lib/telemetry/log.ts";
 import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
 
 /** One message out of an event: to be sent, or settled before it came to that. */
@@ -135,7 +136,7 @@ export function requestId(context: InvocationContext | undefined): string {
  * @throws Error where Lambda must try again, and nothing that was sent is sent twice by that
  */
 export async function settleAll(
-  source: string,
+  source: Source,
   incoming: readonly Incoming[],
   context: InvocationContext | undefined,
 ): Promise<void> {
@@ -149,7 +150,7 @@ export async function settleAll(
   }));
   const stranded: typeof outcomes = [];
   for (const { order, result } of outcomes) {
-    wired.log.submission(source, result, requestId(context));
+    wired.tell({ source, result, requestId: requestId(context), input: order.input });
     const verdict = verdictOf(result);
     if (verdict === "failed") await laidBefore(wired, { source, order, result, why: "failed" });
     if (verdict === "again" && !(await queued(wired, source, order, result))) {

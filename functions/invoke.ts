@@ -16,9 +16,9 @@ import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 export async function handler(event: unknown, context?: InvocationContext): Promise<Result> {
   const id = context?.awsRequestId ?? randomUUID();
   try {
-    const { ports, log } = wiring();
+    const { ports, tell } = wiring();
     const result = await submit(ports, { input: event, id, date: new Date() }, limitsOf(context));
-    log.submission("invoke", result, id);
+    tell({ source: "invoke", result, requestId: id, input: event });
     return result;
   } catch (error) {
     if (error instanceof ConfigError) return misconfigured(id, error);

@@ -91,7 +91,11 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
   const returned: Returned[] = [];
   for (const [index, record] of received.entries()) {
     const result = results[index];
-    if (result !== undefined) wired.log.submission("sqs", result, requestId(context));
+    if (result !== undefined) {
+      const { receives, order } = record;
+      const known = { requestId: requestId(context), receives, input: order.input };
+      wired.tell({ source: "sqs", result, ...known });
+    }
     const seconds = result ? await conclude(wired, record, result) : soon();
     if (seconds !== undefined) returned.push({ record, seconds });
   }

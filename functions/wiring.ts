@@ -14,13 +14,16 @@ import type { QueuePorts } from "../lib/submission/queue.ts";
 import { RateLimit } from "../lib/submission/rate.ts";
 import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
 import { createTokenSource } from "../lib/submission/token.ts";
-import { jsonLog, type Log } from "../lib/telemetry/log.ts";
+import { jsonLog, type Submitted } from "../lib/telemetry/log.ts";
+import { emfMetrics, type Metrics } from "../lib/telemetry/metrics.ts";
 
 export interface Wiring {
   readonly config: Config;
   readonly ports: SubmitPorts;
   readonly queues: QueuePorts;
-  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Every submission is told of once, to the log and to the metrics. */
+  readonly tell: (submitted: Submitted) => void;
 }
 
 let wired: Wiring | ConfigError | undefined;
@@ -38,9 +41,15 @@ function assemble(): Wiring | ConfigError {
     const { ledgerTable } = config;
     const table = ledgerTable === undefined ? undefined : once(() => openTable(ledgerTable));
     const shared = table && (async () => (await table()).shared);
+    const log = jsonLog({ level: config.logLevel, addresses: config.logAddresses });
+    const metrics = emfMetrics(config.metricsService);
     return {
       config,
-      log: jsonLog(config.logLevel),
+      metrics,
+      tell: (submitted) => {
+        log.submission(submitted);
+        metrics.submission(submitted);
+      },
       queues: queuePorts(config),
       ports: {
         config,

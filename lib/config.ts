@@ -54,6 +54,13 @@ const Environment = z.object({
   ),
   TRANSCRIPT: z._default(z.enum(["full", "off"], { error: 'must be "full" or "off"' }), "full"),
   LOG_LEVEL: z._default(z.enum(levels, { error: `must be one of ${levels.join(", ")}` }), "info"),
+  LOG_ADDRESSES: z._default(z.enum(["on", "off"], { error: 'must be "on" or "off"' }), "off"),
+  METRICS_SERVICE: z.optional(
+    // What CloudWatch takes for the value of a dimension.
+    z
+      .string()
+      .check(z.regex(/^(?!:)(?=.*\S)[ -~]{1,255}$/, "must be 1 to 255 of ASCII, no colon first")),
+  ),
 });
 
 export interface Config {
@@ -72,6 +79,10 @@ export interface Config {
   readonly relay: string | undefined;
   readonly transcript: "full" | "off";
   readonly logLevel: (typeof levels)[number];
+  /** Envelope and subject are logged too. */
+  readonly logAddresses: boolean;
+  /** The dimension `Service` of all metrics; absent: none are written. */
+  readonly metricsService: string | undefined;
 }
 
 /** @throws ConfigError */
@@ -108,5 +119,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     relay: env.RELAY,
     transcript: env.TRANSCRIPT,
     logLevel: env.LOG_LEVEL,
+    logAddresses: env.LOG_ADDRESSES === "on",
+    metricsService: env.METRICS_SERVICE,
   });
 }
