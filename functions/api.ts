@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
 import { misconfigured } from "../lib/submission/explain.ts";
-import { ledgerKey } from "../lib/submission/identity.ts";
+import { ledgerKey, opaque } from "../lib/submission/identity.ts";
 import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
 import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
 import {
@@ -100,21 +100,28 @@ async function send(
     const { ports, queues, tell } = wiring();
     if (again !== undefined && ports.ledger === undefined) return noLedger();
     const limits = limitsOf(context, GATEWAY_MS - start);
+    const correlationId = correlationOf(request, id);
+    const order: Order = { input, id, date: new Date(), correlationId };
     // Without a queue the preference is not honoured, and the answer does not say that it was.
     if (again === undefined && queues.config.queueUrl !== undefined && prefersAsync(request)) {
-      return await later(request, { input, id, date: new Date() }, limits);
+      return await later(request, order, limits);
     }
     const result = await submit(
       ports,
-      { input, id, date: new Date(), ...(again !== undefined && { again: true }) },
+      again === undefined ? order : { ...order, again: true },
       limits,
     );
-    tell({ source: "api", result, requestId: id, input });
+    tell({ source: "api", result, requestId: id, correlationId, input });
     return encodeResult(result);
   } catch (error) {
     if (error instanceof ConfigError) return encodeResult(misconfigured(id, error));
     throw error;
   }
+}
+
+/** The client's own id, else the gateway's: what an access log and a trace know the request by. */
+function correlationOf({ headers, requestId }: HttpRequest, otherwise: string): string | undefined {
+  return opaque(headers["x-correlation-id"]) ?? opaque(requestId) ?? opaque(otherwise);
 }
 
 /** RFC 7240 §4.1. */
@@ -129,7 +136,7 @@ async function later(request: HttpRequest, order: Order, limits: Limits): Promis
     const accepted = await accept(ports, queues, order, limits);
     if ("result" in accepted) {
       const { result } = accepted;
-      tell({ source: "api", result, requestId: order.id, input: order.input });
+      tell({ source: "api", result, requestId: order.id, ...order });
       return encodeResult(result);
     }
     const { id, mailbox } = accepted;

@@ -17,8 +17,9 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
   const id = context?.awsRequestId ?? randomUUID();
   try {
     const { ports, tell } = wiring();
-    const result = await submit(ports, { input: event, id, date: new Date() }, limitsOf(context));
-    tell({ source: "invoke", result, requestId: id, input: event });
+    const order = { input: event, id, date: new Date(), correlationId: id };
+    const result = await submit(ports, order, limitsOf(context));
+    tell({ source: "invoke", result, requestId: id, ...order });
     return result;
   } catch (error) {
     if (error instanceof ConfigError) return misconfigured(id, error);

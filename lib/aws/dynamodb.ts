@@ -119,6 +119,7 @@ function itemOf(record: LedgerRecord): Item {
     hash: { S: record.hash },
     date: { S: record.date },
     expires: { N: String(record.expires) },
+    ...(record.correlationId && { correlationId: { S: record.correlationId } }),
     ...(record.result && { result: { S: JSON.stringify(record.result) } }),
   };
 }
@@ -127,6 +128,7 @@ function recordOf(item: Item): LedgerRecord {
   const text = (name: string) => item[name]?.S ?? "";
   const number = (name: string) => Number(item[name]?.N ?? 0);
   const result = item["result"]?.S;
+  const correlationId = item["correlationId"]?.S;
   return {
     key: text("pk"),
     state: text("state") as LedgerState,
@@ -135,6 +137,7 @@ function recordOf(item: Item): LedgerRecord {
     hash: text("hash"),
     date: text("date"),
     expires: number("expires"),
+    ...(correlationId !== undefined && { correlationId }),
     ...(result !== undefined && { result: JSON.parse(result) as Result }),
   };
 }

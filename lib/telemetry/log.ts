@@ -3,7 +3,8 @@
  * logs live longer and are read more widely than mail. Written to standard error: a function's
  * standard output may be someone else's data.
  */
-import type { Result } from "../submission/outcome.ts";
+import { correlationOf } from "../submission/identity.ts";
+import { isRetold, type Result } from "../submission/outcome.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
@@ -26,7 +27,7 @@ export interface Submitted {
   readonly requestId: string;
   /** What the request is followed by, from the event to the message's header. */
   readonly correlationId?: string | undefined;
-  /** The request; only its subject is read, and only where it may be written. */
+  /** The request: its own correlation id is read, and its subject where that may be written. */
   readonly input?: unknown;
   /** How often a queue has handed the request out, this time included. */
   readonly receives?: number | undefined;
@@ -57,10 +58,11 @@ export function jsonLog(
         level: own,
         message: "submission",
         requestId,
-        correlationId,
+        correlationId: correlationOf(input, correlationId),
         traceId: traceId(),
         source,
         receives,
+        retold: isRetold(result) || undefined,
         id,
         outcome,
         retryable,

@@ -8,7 +8,7 @@
 
 import type { Timing } from "../smtp/report.ts";
 import type { CheckResult } from "../submission/check.ts";
-import type { Result } from "../submission/outcome.ts";
+import { isRetold, type Result } from "../submission/outcome.ts";
 import type { Source, Submitted } from "./log.ts";
 
 export const NAMESPACE = "posthaste";
@@ -54,6 +54,7 @@ export function emfMetrics(
   };
   return {
     submission({ source, result, requestId, receives }) {
+      if (isRetold(result)) return;
       const { outcome, reply, recipients } = result;
       const replied = (digit: number) => one(Math.floor((reply?.code ?? 0) / 100) === digit);
       const values = {
