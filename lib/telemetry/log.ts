@@ -3,6 +3,7 @@
  * logs live longer and are read more widely than mail. Written to standard error: a function's
  * standard output may be someone else's data.
  */
+import type { CanaryResult } from "../canary/canary.ts";
 import { correlationOf } from "../submission/identity.ts";
 import { isRetold, type Result } from "../submission/outcome.ts";
 
@@ -35,6 +36,7 @@ export interface Submitted {
 
 export interface Log {
   submission(submitted: Submitted): void;
+  canary(result: CanaryResult, requestId: string): void;
 }
 
 export interface LogOptions {
@@ -78,6 +80,14 @@ export function jsonLog(
         ...(addresses && { ...result.envelope, subject: subjectOf(input) }),
       };
       write(`${JSON.stringify(line)}\n`);
+    },
+    canary({ ok, sent, probes, duplicates, strays, error }, requestId) {
+      const own: LogLevel = ok ? "info" : "warn";
+      if (RANK[own] < RANK[level]) return;
+      const time = new Date().toISOString();
+      const { id, outcome } = sent;
+      const found = { ok, id, outcome, probes, duplicates, strays, error };
+      write(`${JSON.stringify({ time, level: own, message: "canary", requestId, ...found })}\n`);
     },
   };
 }

@@ -6,6 +6,7 @@
  * Nothing in a line tells of a person: ids, counts and times, as in the log.
  */
 
+import type { CanaryCounts } from "../canary/tally.ts";
 import type { Timing } from "../smtp/report.ts";
 import type { CheckResult } from "../submission/check.ts";
 import { isRetold, type Result } from "../submission/outcome.ts";
@@ -15,14 +16,6 @@ export const NAMESPACE = "posthaste";
 
 /** Each metric is kept for all of a service, and by where the requests came from. */
 export const DIMENSIONS = [["Service"], ["Service", "Source"]] as const;
-
-/** What became of probes; milliseconds from sending to arrival for each that was found. */
-export interface CanaryCounts {
-  readonly delays: readonly number[];
-  readonly delivered: number;
-  readonly late: number;
-  readonly lost: number;
-}
 
 export interface Metrics {
   submission(submitted: Submitted): void;
@@ -77,12 +70,13 @@ export function emfMetrics(
     check({ login, timing }) {
       emit("check", { LoginRefused: one(login === "refused"), ...(timing && times(timing)) });
     },
-    canary({ delays, delivered, late, lost }) {
+    canary({ delays, delivered, late, lost, spam }) {
       emit("canary", {
         ...(delays.length > 0 && { CanaryDelayMs: delays.slice(0, MOST_VALUES) }),
         CanaryDelivered: delivered,
         CanaryLate: late,
         CanaryLost: lost,
+        CanarySpam: spam,
       });
     },
   };

@@ -112,7 +112,7 @@ describe("a submission's metrics", () => {
   it("are not written without a service", () => {
     const { lines, metrics } = collect(undefined);
     metrics.submission({ source: "api", result: ACCEPTED, requestId: "r" });
-    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 0 });
+    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 0, spam: 0 });
     expect(lines).toEqual([]);
   });
 });
@@ -120,8 +120,8 @@ describe("a submission's metrics", () => {
 describe("the delivery check's metrics", () => {
   it("have a delay for each probe found, and none where there is none", () => {
     const { lines, metrics } = collect("mail");
-    metrics.canary({ delays: [900, 310_000], delivered: 2, late: 1, lost: 0 });
-    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 1 });
+    metrics.canary({ delays: [900, 310_000], delivered: 2, late: 1, lost: 0, spam: 1 });
+    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 1, spam: 0 });
     const [found, lost] = lines.map(readEmf);
     expect(found?.source).toBe("canary");
     expect(found?.values).toEqual({
@@ -129,9 +129,15 @@ describe("the delivery check's metrics", () => {
       CanaryDelivered: 2,
       CanaryLate: 1,
       CanaryLost: 0,
+      CanarySpam: 1,
     });
     expect(found?.units).toMatchObject({ CanaryDelayMs: "Milliseconds", CanaryLost: "Count" });
-    expect(lost?.values).toEqual({ CanaryDelivered: 0, CanaryLate: 0, CanaryLost: 1 });
+    expect(lost?.values).toEqual({
+      CanaryDelivered: 0,
+      CanaryLate: 0,
+      CanaryLost: 1,
+      CanarySpam: 0,
+    });
   });
 });
 
