@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
 import { misconfigured } from "../lib/submission/explain.ts";
-import { ledgerKey } from "../lib/submission/identity.ts";
+import { ledgerKey, opaque } from "../lib/submission/identity.ts";
 import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
 import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
 import {
@@ -97,24 +97,31 @@ async function send(
     input = { ...input, idempotencyKey: key };
   }
   try {
-    const { ports, queues, log } = wiring();
+    const { ports, queues, tell } = wiring();
     if (again !== undefined && ports.ledger === undefined) return noLedger();
     const limits = limitsOf(context, GATEWAY_MS - start);
+    const correlationId = correlationOf(request, id);
+    const order: Order = { input, id, date: new Date(), correlationId };
     // Without a queue the preference is not honoured, and the answer does not say that it was.
     if (again === undefined && queues.config.queueUrl !== undefined && prefersAsync(request)) {
-      return await later(request, { input, id, date: new Date() }, limits);
+      return await later(request, order, limits);
     }
     const result = await submit(
       ports,
-      { input, id, date: new Date(), ...(again !== undefined && { again: true }) },
+      again === undefined ? order : { ...order, again: true },
       limits,
     );
-    log.submission("api", result, id);
+    tell({ source: "api", result, requestId: id, correlationId, input });
     return encodeResult(result);
   } catch (error) {
     if (error instanceof ConfigError) return encodeResult(misconfigured({ input, id }, error));
     throw error;
   }
+}
+
+/** The client's own id, else the gateway's: what an access log and a trace know the request by. */
+function correlationOf({ headers, requestId }: HttpRequest, otherwise: string): string | undefined {
+  return opaque(headers["x-correlation-id"]) ?? opaque(requestId) ?? opaque(otherwise);
 }
 
 /** RFC 7240 §4.1. */
@@ -124,12 +131,13 @@ function prefersAsync({ headers }: HttpRequest): boolean {
 
 /** Into the queue: 202 says that the message will be dealt with, and where to look. */
 async function later(request: HttpRequest, order: Order, limits: Limits): Promise<HttpAnswer> {
-  const { ports, queues, log } = wiring();
+  const { ports, queues, tell } = wiring();
   try {
     const accepted = await accept(ports, queues, order, limits);
     if ("result" in accepted) {
-      log.submission("api", accepted.result, order.id);
-      return encodeResult(accepted.result);
+      const { result } = accepted;
+      tell({ source: "api", result, requestId: order.id, ...order });
+      return encodeResult(result);
     }
     const { id, mailbox } = accepted;
     // Keys are scoped by mailbox, so the mailbox is part of the address.

@@ -3,8 +3,15 @@
  * `{}` or `{"mailbox": "billing"}`.
  */
 import { type CheckResult, check } from "../lib/submission/check.ts";
-import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
+import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
 
 export async function handler(event: unknown, context?: InvocationContext): Promise<CheckResult> {
-  return check(() => wiring().ports, event, limitsOf(context));
+  let wired: Wiring | undefined;
+  const ports = () => {
+    wired = wiring();
+    return wired.ports;
+  };
+  const result = await check(ports, event, limitsOf(context));
+  wired?.metrics.check(result);
+  return result;
 }

@@ -8,6 +8,7 @@ import type { InvocationContext } from "./wiring.ts";
 
 export async function handler(event: unknown, context?: InvocationContext): Promise<void> {
   // Lambda's own retries keep the request id, so a schedule's message has one key, too.
-  const known = { id: requestId(context), date: new Date() };
+  const id = requestId(context);
+  const known = { id, date: new Date(), correlationId: id };
   await settleAll("eventbridge", [unwrap(event, known)], context);
 }

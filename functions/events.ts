@@ -5,10 +5,12 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import { malformed } from "../lib/submission/explain.ts";
-import type { Result } from "../lib/submission/outcome.ts";
-import { type Enqueued, enqueue, requestOf, SOURCE } from "../lib/submission/queue.ts";
+import { opaque } from "../lib/submission/identity.ts";
+import { type Result, retold } from "../lib/submission/outcome.ts";
+import { correlated, type Enqueued, enqueue, requestOf, SOURCE } from "../lib/submission/queue.ts";
 import { delayAfter, settledOf, verdictOf } from "../lib/submission/redelivery.ts";
 import { type Order, submitAll } from "../lib/submission/submit.ts";
+import type { Source } from "../lib/telemetry/log.ts";
 import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
 
 /** One message out of an event: to be sent, or settled before it came to that. */
@@ -22,6 +24,7 @@ export interface Incoming {
 export interface Known {
   readonly id: string;
   readonly date: Date;
+  readonly correlationId?: string | undefined;
   readonly autoSubmitted?: boolean;
 }
 
@@ -59,30 +62,36 @@ function envelope(
 ): { readonly body: unknown; readonly known: Known; readonly answered?: Result } | undefined {
   const { requestContext: call, result } = value;
   if (value["Type"] === "Notification" && "Message" in value && "TopicArn" in value) {
-    const own = { id: idOf(value["MessageId"], known.id), date: dateOf(value["Timestamp"], known) };
+    const own = { ...named(value["MessageId"], known), date: dateOf(value["Timestamp"], known) };
     return { body: value["Message"], known: { ...known, ...own } };
   }
   if (typeof value["detail-type"] === "string" && "detail" in value) {
-    const own = { id: idOf(value["id"], known.id), date: dateOf(value["time"], known) };
+    const own = { ...named(value["id"], known), date: dateOf(value["time"], known) };
     return { body: value["detail"], known: { ...known, ...own } };
   }
   // Lambda's record of an asynchronous invocation (a destination): the request and its answer.
   if (isRecord(call) && "requestPayload" in value && "condition" in call) {
-    const own = { id: idOf(call["requestId"], known.id), date: dateOf(value["timestamp"], known) };
+    const own = { ...named(call["requestId"], known), date: dateOf(value["timestamp"], known) };
     const answer = value["responsePayload"];
     return {
       body: value["requestPayload"],
       known: { ...known, ...own, autoSubmitted: false },
-      ...(isResult(answer) && { answered: answer }),
+      ...(isResult(answer) && { answered: retold(answer) }),
     };
   }
   // What was laid before a person, and was sent back to try again.
   if (value["posthaste"] === "failed" && "request" in value && isRecord(result)) {
     const autoSubmitted = value["source"] !== "api";
     const own = { id: idOf(result["id"], known.id), date: dateOf(value["date"], known) };
-    return { body: value["request"], known: { ...known, ...own, autoSubmitted } };
+    const correlationId = opaque(value["correlationId"]) ?? known.correlationId;
+    return { body: value["request"], known: { ...known, ...own, autoSubmitted, correlationId } };
   }
   return undefined;
+}
+
+/** The id of a service's own making is the key, and what the request is followed by. */
+function named(id: unknown, known: Known): Pick<Known, "id" | "correlationId"> {
+  return { id: idOf(id, known.id), correlationId: opaque(id) ?? known.correlationId };
 }
 
 function isResult(value: unknown): value is Result {
@@ -135,7 +144,7 @@ export function requestId(context: InvocationContext | undefined): string {
  * @throws Error where Lambda must try again, and nothing that was sent is sent twice by that
  */
 export async function settleAll(
-  source: string,
+  source: Source,
   incoming: readonly Incoming[],
   context: InvocationContext | undefined,
 ): Promise<void> {
@@ -149,7 +158,7 @@ export async function settleAll(
   }));
   const stranded: typeof outcomes = [];
   for (const { order, result } of outcomes) {
-    wired.log.submission(source, result, requestId(context));
+    wired.tell({ source, result, requestId: requestId(context), ...order });
     const verdict = verdictOf(result);
     if (verdict === "failed") await laidBefore(wired, { source, order, result, why: "failed" });
     if (verdict === "again" && !(await queued(wired, source, order, result))) {
@@ -180,7 +189,7 @@ async function queued(
   if (queues.config.queueUrl === undefined) return false;
   const what: Enqueued = {
     content: requestOf({ input: order.input, id: result.id }),
-    attributes: { [SOURCE]: source },
+    attributes: { [SOURCE]: source, ...correlated(order.correlationId) },
     delaySeconds: delayAfter(1, result.retryable),
   };
   try {
@@ -208,7 +217,8 @@ export async function laidBefore({ queues }: Wiring, failed: Failed): Promise<bo
     return true;
   }
   const date = order.date.toISOString();
-  const content = { posthaste: "failed", why, source, date, request: order.input, result };
+  const { input: request, correlationId } = order;
+  const content = { posthaste: "failed", why, source, date, correlationId, request, result };
   // What is too large for the queue, and has no bucket, sheds what is largest.
   const smaller = [
     content,

@@ -12,6 +12,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly query: Readonly<Record<string, string | undefined>>;
   readonly body: string;
+  /** The gateway's own id of the request. */
+  readonly requestId: unknown;
 }
 
 export interface HttpAnswer {
@@ -26,9 +28,9 @@ export interface HttpAnswer {
  */
 export function decodeHttp(event: unknown): HttpRequest | undefined {
   const gateway = record(event);
+  const context = record(gateway["requestContext"]);
   // 2.0 has the method in its context, 1.0 at the top.
-  const method =
-    record(record(gateway["requestContext"])["http"])["method"] ?? gateway["httpMethod"];
+  const method = record(context["http"])["method"] ?? gateway["httpMethod"];
   const path = gateway["rawPath"] ?? gateway["path"];
   if (typeof method !== "string" || typeof path !== "string") return undefined;
   const headers: Record<string, string> = {};
@@ -45,6 +47,7 @@ export function decodeHttp(event: unknown): HttpRequest | undefined {
     path,
     headers,
     query: Object.fromEntries(query.filter((pair): pair is [string, string] => isString(pair[1]))),
+    requestId: context["requestId"],
     body: gateway["isBase64Encoded"] === true ? Buffer.from(body, "base64").toString("utf8") : body,
   };
 }

@@ -16,9 +16,10 @@ import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 export async function handler(event: unknown, context?: InvocationContext): Promise<Result> {
   const id = context?.awsRequestId ?? randomUUID();
   try {
-    const { ports, log } = wiring();
-    const result = await submit(ports, { input: event, id, date: new Date() }, limitsOf(context));
-    log.submission("invoke", result, id);
+    const { ports, tell } = wiring();
+    const order = { input: event, id, date: new Date(), correlationId: id };
+    const result = await submit(ports, order, limitsOf(context));
+    tell({ source: "invoke", result, requestId: id, ...order });
     return result;
   } catch (error) {
     if (error instanceof ConfigError) return misconfigured({ input: event, id }, error);

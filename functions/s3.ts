@@ -4,6 +4,7 @@
  * by a mail program names there whom its writer hid, and not whom to send to.
  */
 
+import { opaque } from "../lib/submission/identity.ts";
 import { unsent } from "../lib/submission/outcome.ts";
 import type { ObjectError } from "../lib/submission/queue.ts";
 import {
@@ -36,7 +37,8 @@ function isOther(record: unknown): boolean {
 }
 
 async function messageOf(record: unknown, fallback: string): Promise<Incoming> {
-  const { s3, eventTime } = isRecord(record) ? record : {};
+  const { s3, eventTime, responseElements } = isRecord(record) ? record : {};
+  const putBy = isRecord(responseElements) ? responseElements["x-amz-request-id"] : undefined;
   const { bucket, object } = isRecord(s3) ? s3 : {};
   const name = isRecord(bucket) ? bucket["name"] : undefined;
   const { key: encoded, versionId, sequencer } = isRecord(object) ? object : {};
@@ -47,7 +49,9 @@ async function messageOf(record: unknown, fallback: string): Promise<Incoming> {
   }
   const version = typeof versionId === "string" && versionId !== "" ? versionId : undefined;
   const id = idOf([`${name}/${key}`, version ?? "", sequencer ?? ""].join("#"), fallback);
-  const known: Known = { id, date };
+  // An object's name is its owner's affair: a recipient is shown the id of the request that put it.
+  const correlationId = opaque(putBy) ?? fallback;
+  const known: Known = { id, date, correlationId };
   const reference = { bucket: name, key, ...(version !== undefined && { versionId: version }) };
   const kind = /\.(json|eml)$/i.exec(key)?.[1]?.toLowerCase();
   if (kind === undefined) return refused(known, reference, "is in no .json or .eml object");

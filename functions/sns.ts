@@ -2,6 +2,7 @@
  * SNS: the message of a notification is the request, its MessageId the key where the request brings
  * none, so that a notification delivered twice is sent once.
  */
+import { opaque } from "../lib/submission/identity.ts";
 import {
   dateOf,
   type Incoming,
@@ -18,6 +19,7 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
   const incoming = recordsOf(event).map((record, index): Incoming => {
     const notification = isRecord(record) && isRecord(record["Sns"]) ? record["Sns"] : {};
     const known = {
+      correlationId: opaque(notification["MessageId"]) ?? requestId(context),
       id: idOf(notification["MessageId"], `${requestId(context)}-${index}`),
       date: dateOf(notification["Timestamp"], { date: new Date() }),
     };

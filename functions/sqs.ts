@@ -6,10 +6,11 @@
 import { ConfigError } from "../lib/config.ts";
 import { parseRequest } from "../lib/message/schema.ts";
 import { submitBatch } from "../lib/submission/batch.ts";
-import { bodyHash, ledgerKey } from "../lib/submission/identity.ts";
+import { bodyHash, ledgerKey, opaque } from "../lib/submission/identity.ts";
 import { type Result, unsent } from "../lib/submission/outcome.ts";
 import {
   CARRIED,
+  CORRELATION,
   enqueue,
   ObjectError,
   pointerIn,
@@ -91,7 +92,10 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
   const returned: Returned[] = [];
   for (const [index, record] of received.entries()) {
     const result = results[index];
-    if (result !== undefined) wired.log.submission("sqs", result, requestId(context));
+    if (result !== undefined) {
+      const known = { requestId: requestId(context), receives: record.receives };
+      wired.tell({ source: "sqs", result, ...record.order, ...known });
+    }
     const seconds = result ? await conclude(wired, record, result) : soon();
     if (seconds !== undefined) returned.push({ record, seconds });
   }
@@ -119,6 +123,11 @@ function receive(wired: Wiring, record: unknown, fallback: string): Received {
     id: idOf(brought?.result.id, idOf(messageId, fallback)),
     date: dateOf(brought?.date, { date }),
     autoSubmitted: attributeOf(messageAttributes, SOURCE) !== "api",
+    correlationId:
+      opaque(attributeOf(messageAttributes, CORRELATION)) ??
+      opaque(brought?.correlationId) ??
+      opaque(messageId) ??
+      opaque(fallback),
   };
   const group = system["MessageGroupId"];
   const count = Number(system["ApproximateReceiveCount"]);
@@ -128,7 +137,7 @@ function receive(wired: Wiring, record: unknown, fallback: string): Received {
   const place = pointerIn(order.input);
   // An invocation that nobody waits for has sent it, or tried to: this is no time to try again yet.
   const fresh = answered && (verdictOf(answered) !== "again" || receives === 1);
-  const carried = brought ?? (answered && carry(answered, order.date, 0));
+  const carried = brought ?? (answered && carry(answered, order, 0));
   return {
     ...content,
     ...(fresh && { known: answered }),
@@ -210,7 +219,7 @@ async function handOver(
     await enqueue(queues, await queue.urlOf(arn), {
       content: pointerIn(order.input) ? order.input : requestOf({ ...order, id: result.id }),
       attributes: {
-        [CARRIED]: JSON.stringify(carry(result, order.date, receives)),
+        [CARRIED]: JSON.stringify(carry(result, order, receives)),
         ...(order.autoSubmitted === false && { [SOURCE]: "api" }),
       },
       delaySeconds,

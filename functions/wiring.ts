@@ -9,18 +9,25 @@ import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
 import { Mailboxes } from "../lib/submission/mailboxes.ts";
-import type { SharedState } from "../lib/submission/ports.ts";
+import type { SecretReader, SharedState } from "../lib/submission/ports.ts";
 import type { QueuePorts } from "../lib/submission/queue.ts";
 import { RateLimit } from "../lib/submission/rate.ts";
 import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
 import { createTokenSource } from "../lib/submission/token.ts";
-import { jsonLog, type Log } from "../lib/telemetry/log.ts";
+import { jsonLog, type Log, type Submitted } from "../lib/telemetry/log.ts";
+import { emfMetrics, type Metrics } from "../lib/telemetry/metrics.ts";
 
 export interface Wiring {
   readonly config: Config;
   readonly ports: SubmitPorts;
   readonly queues: QueuePorts;
+  readonly secrets: SecretReader;
+  /** Absent without a ledger. */
+  readonly shared: (() => Promise<SharedState>) | undefined;
   readonly log: Log;
+  readonly metrics: Metrics;
+  /** Every submission is told of once, to the log and to the metrics. */
+  readonly tell: (submitted: Submitted) => void;
 }
 
 let wired: Wiring | ConfigError | undefined;
@@ -38,14 +45,24 @@ function assemble(): Wiring | ConfigError {
     const { ledgerTable } = config;
     const table = ledgerTable === undefined ? undefined : once(() => openTable(ledgerTable));
     const shared = table && (async () => (await table()).shared);
+    const log = jsonLog({ level: config.logLevel, addresses: config.logAddresses });
+    const metrics = emfMetrics(config.metricsService);
+    const secrets = secretsManager();
     return {
       config,
-      log: jsonLog(config.logLevel),
+      secrets,
+      shared,
+      log,
+      metrics,
+      tell: (submitted) => {
+        log.submission(submitted);
+        metrics.submission(submitted);
+      },
       queues: queuePorts(config),
       ports: {
         config,
         mailboxes: new Mailboxes({
-          secrets: secretsManager(),
+          secrets,
           cacheSeconds: config.cacheSeconds,
           now: () => performance.now(),
           shared,

@@ -54,6 +54,19 @@ const Environment = z.object({
   ),
   TRANSCRIPT: z._default(z.enum(["full", "off"], { error: 'must be "full" or "off"' }), "full"),
   LOG_LEVEL: z._default(z.enum(levels, { error: `must be one of ${levels.join(", ")}` }), "info"),
+  LOG_ADDRESSES: z._default(z.enum(["on", "off"], { error: 'must be "on" or "off"' }), "off"),
+  CANARY_TO: z.optional(
+    z.string().check(z.regex(/^[^\s@,<>]+@[^\s@,<>]+$/, 'must be one address, "a@b"')),
+  ),
+  CANARY_SECRET_ID: z.optional(text),
+  CANARY_LATE_SECONDS: z._default(seconds, 300),
+  CANARY_LOST_SECONDS: z._default(seconds, 3600),
+  METRICS_SERVICE: z.optional(
+    // What CloudWatch takes for the value of a dimension.
+    z
+      .string()
+      .check(z.regex(/^(?!:)(?=.*\S)[ -~]{1,255}$/, "must be 1 to 255 of ASCII, no colon first")),
+  ),
 });
 
 export interface Config {
@@ -72,6 +85,16 @@ export interface Config {
   readonly relay: string | undefined;
   readonly transcript: "full" | "off";
   readonly logLevel: (typeof levels)[number];
+  /** Envelope and subject are logged too. */
+  readonly logAddresses: boolean;
+  /** The delivery check: where probes are sent, and the secret of the mailbox where they arrive. */
+  readonly canaryTo: string | undefined;
+  readonly canarySecretId: string | undefined;
+  /** Seconds after which a probe is late, and after which it counts as lost. */
+  readonly canaryLateSeconds: number;
+  readonly canaryLostSeconds: number;
+  /** The dimension `Service` of all metrics; absent: none are written. */
+  readonly metricsService: string | undefined;
 }
 
 /** @throws ConfigError */
@@ -95,6 +118,10 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
       },
     ]);
   }
+  if (env.CANARY_LOST_SECONDS < env.CANARY_LATE_SECONDS) {
+    const message = "must not be less than CANARY_LATE_SECONDS: what is lost is late first";
+    throw new ConfigError([{ path: "CANARY_LOST_SECONDS", message }]);
+  }
   return Object.freeze({
     secretId: env.MAILBOX_SECRET_ID,
     secretPrefix: env.MAILBOX_SECRET_PREFIX,
@@ -108,5 +135,11 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     relay: env.RELAY,
     transcript: env.TRANSCRIPT,
     logLevel: env.LOG_LEVEL,
+    logAddresses: env.LOG_ADDRESSES === "on",
+    canaryTo: env.CANARY_TO,
+    canarySecretId: env.CANARY_SECRET_ID,
+    canaryLateSeconds: env.CANARY_LATE_SECONDS,
+    canaryLostSeconds: env.CANARY_LOST_SECONDS,
+    metricsService: env.METRICS_SERVICE,
   });
 }

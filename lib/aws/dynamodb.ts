@@ -121,6 +121,7 @@ function itemOf(record: LedgerRecord): Item {
     hash: { S: record.hash },
     date: { S: record.date },
     expires: { N: String(record.expires) },
+    ...(record.correlationId && { correlationId: { S: record.correlationId } }),
     ...(record.result && { result: packed(JSON.stringify(record.result)) }),
   };
 }
@@ -141,6 +142,7 @@ function recordOf(item: Item): LedgerRecord {
   const text = (name: string) => item[name]?.S ?? "";
   const number = (name: string) => Number(item[name]?.N ?? 0);
   const result = unpacked(item["result"]);
+  const correlationId = item["correlationId"]?.S;
   return {
     key: text("pk"),
     state: text("state") as LedgerState,
@@ -149,6 +151,7 @@ function recordOf(item: Item): LedgerRecord {
     hash: text("hash"),
     date: text("date"),
     expires: number("expires"),
+    ...(correlationId !== undefined && { correlationId }),
     ...(result !== undefined && { result: JSON.parse(result) as Result }),
   };
 }

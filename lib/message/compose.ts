@@ -25,6 +25,8 @@ export interface ComposeOptions {
   /** Date and Message-ID for requests that name none; the same for every resend. */
   readonly date: Date;
   readonly messageId: string;
+  /** `X-Correlation-Id`, where the request's own headers have none: ASCII without spaces. */
+  readonly correlationId?: string | undefined;
   /** Sent by a machine, unasked: `Auto-Submitted: auto-generated` (RFC 3834 §5). Default: no. */
   readonly autoSubmitted?: boolean | undefined;
   /** Makes the text part of a message that has only html. Default: there is none then. */

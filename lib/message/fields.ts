@@ -12,6 +12,7 @@ export interface FieldOptions {
   readonly sender?: Mailbox | undefined;
   readonly date: Date;
   readonly messageId: string;
+  readonly correlationId?: string | undefined;
   readonly autoSubmitted?: boolean | undefined;
 }
 
@@ -33,6 +34,9 @@ export function headerBlock(request: MailRequest, options: FieldOptions): string
   ];
   if (options.autoSubmitted && !given.has("auto-submitted")) {
     fields.push(tokenField("Auto-Submitted", ["auto-generated"]));
+  }
+  if (options.correlationId !== undefined && !given.has("x-correlation-id")) {
+    fields.push(textField("X-Correlation-Id", options.correlationId));
   }
   for (const [name, value] of Object.entries(request.headers ?? {})) {
     fields.push(textField(name, value));

@@ -13,6 +13,21 @@ export function messageIdFor(scope: string, id: string, from: string): string {
   return `<${digest.slice(0, 32)}@${domain}>`;
 }
 
+/** What an id may look like that is shown to recipients and logged: no address, nothing to encode. */
+const OPAQUE = /^[A-Za-z0-9][A-Za-z0-9._:;=+/-]{0,127}$/;
+
+/** The id, where it is fit to be shown; it may have come from anyone. */
+export function opaque(id: unknown): string | undefined {
+  return typeof id === "string" && OPAQUE.test(id) ? id : undefined;
+}
+
+/** What follows a request from the event to the message's header: the caller's own id goes first. */
+export function correlationOf(input: unknown, otherwise?: string): string | undefined {
+  const { headers } = (input ?? {}) as { readonly headers?: unknown };
+  const given = Object.entries(headers ?? {}).find(([name]) => /^x-correlation-id$/i.test(name));
+  return opaque(given?.[1]) ?? otherwise;
+}
+
 /** Where the ledger keeps a message: keys are scoped by mailbox. */
 export function ledgerKey(mailbox: string | undefined, id: string): string {
   return `message#${mailbox ?? ""}#${id}`;

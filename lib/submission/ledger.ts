@@ -8,7 +8,7 @@
  *                 ↑          ↘ (owner gone) settled, uncertain
  *                 └ deferred ←┘
  */
-import type { RecipientResult, Result } from "./outcome.ts";
+import { type RecipientResult, type Result, retold } from "./outcome.ts";
 
 export type LedgerState = "queued" | "claimed" | "sending" | "deferred" | "settled";
 
@@ -24,6 +24,8 @@ export interface LedgerRecord {
   readonly hash: string;
   /** When it was first asked for: the message's Date, however often it is sent. */
   readonly date: string;
+  /** What the first request was followed by: the message's X-Correlation-Id, however often it is sent. */
+  readonly correlationId?: string | undefined;
   /** The last result, where there is one. */
   readonly result?: Result;
   /** Seconds since the epoch after which the record counts for nothing. */
@@ -40,6 +42,13 @@ export interface LedgerStore {
     seen: Pick<LedgerRecord, "key" | "owner" | "state">,
     next: LedgerRecord,
   ): Promise<boolean>;
+}
+
+export interface Asked {
+  readonly key: string;
+  readonly hash: string;
+  readonly date: Date;
+  readonly correlationId?: string | undefined;
 }
 
 export type Claim =
@@ -85,11 +94,7 @@ export class Ledger {
    * @param leaseMs longer than the claiming invocation can live
    * @param again a person asked: what is uncertain or rejected is opened once more
    */
-  async claim(
-    asked: { readonly key: string; readonly hash: string; readonly date: Date },
-    leaseMs: number,
-    again = false,
-  ): Promise<Claim> {
+  async claim(asked: Asked, leaseMs: number, again = false): Promise<Claim> {
     const { store, now, token } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const fresh: LedgerRecord = {
@@ -99,6 +104,7 @@ export class Ledger {
         leaseUntil: now() + leaseMs,
         hash: asked.hash,
         date: asked.date.toISOString(),
+        correlationId: asked.correlationId,
         expires: Math.floor(now() / 1000) + LIFE_SECONDS,
       };
       if (await store.create(fresh, now())) return { is: "held", record: fresh, before: [] };
@@ -117,11 +123,12 @@ export class Ledger {
       }
       if (seen.state === "settled" && seen.result) {
         const open = seen.result.recipients.some(({ outcome }) => outcome !== "accepted");
-        if (!again || !open) return { is: "settled", result: seen.result };
+        if (!again || !open) return { is: "settled", result: retold(seen.result) };
       }
       const next: LedgerRecord = {
         ...fresh,
         date: seen.date,
+        correlationId: seen.correlationId,
         ...(seen.result && { result: seen.result }),
       };
       if (!(await store.replace(seen, next))) continue;
@@ -134,11 +141,7 @@ export class Ledger {
    * Note a message that is about to wait in a queue. What is known of its key already stays as it is:
    * it may wait a second time, and is sent once all the same.
    */
-  async enqueue(asked: {
-    readonly key: string;
-    readonly hash: string;
-    readonly date: Date;
-  }): Promise<Queued> {
+  async enqueue(asked: Asked): Promise<Queued> {
     const { store, now, token } = this.#options;
     const record: LedgerRecord = {
       key: asked.key,
@@ -147,12 +150,15 @@ export class Ledger {
       leaseUntil: 0,
       hash: asked.hash,
       date: asked.date.toISOString(),
+      correlationId: asked.correlationId,
       expires: Math.floor(now() / 1000) + LIFE_SECONDS,
     };
     if (await store.create(record, now())) return { is: "queued", record };
     const seen = await store.read(asked.key);
     if (seen !== undefined && seen.hash !== asked.hash) return { is: "conflict" };
-    if (seen?.state === "settled" && seen.result) return { is: "settled", result: seen.result };
+    if (seen?.state === "settled" && seen.result) {
+      return { is: "settled", result: retold(seen.result) };
+    }
     return { is: "queued" };
   }
 

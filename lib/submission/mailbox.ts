@@ -107,6 +107,9 @@ const EHLO = /^(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])
 /** What AWS's own rotation adds to a secret's `host`, `username` and `password`. */
 const tolerated = z.optional(z.unknown());
 
+/** Of what other secrets are made, too. */
+export const pieces = { some, port, tls: Tls, tolerated } as const;
+
 const Secret = z
   .strictObject({
     host: z.union([relay, z.array(relay).check(z.minLength(1, "must name a relay"))], {
@@ -181,25 +184,7 @@ const Secret = z
  * @throws MailboxError `mailbox_invalid`, naming each field at fault
  */
 export function parseMailboxSecret(secret: string, source = ""): Mailbox {
-  let json: unknown;
-  try {
-    json = JSON.parse(secret);
-  } catch {
-    throw new MailboxError("mailbox_invalid", "The mailbox's secret is not JSON.");
-  }
-  const parsed = Secret.safeParse(json);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((issue) =>
-      issue.code === "unrecognized_keys"
-        ? `${[...issue.path, ""].join(".")}${issue.keys.join(", ")} is not a known field`
-        : `${issue.path.join(".") || "the secret"} ${fault(issue.message)}`,
-    );
-    throw new MailboxError(
-      "mailbox_invalid",
-      `The mailbox's secret is not usable: ${faults.join("; ")}.`,
-    );
-  }
-  const { host, port, security, username, ...rest } = parsed.data;
+  const { host, port, security, username, ...rest } = readSecret(Secret, secret);
   const from = parseMailbox(rest.from ?? username ?? "");
   const own = from.ok ? { address: from.value.address, name: from.value.name } : undefined;
   return Object.freeze({
@@ -222,6 +207,30 @@ export function parseMailboxSecret(secret: string, source = ""): Mailbox {
     source,
     fingerprint: createHash("sha256").update(secret).digest("base64url"),
   });
+}
+
+/**
+ * A secret by its schema.
+ * @throws MailboxError `mailbox_invalid`, naming each field at fault and no value
+ */
+export function readSecret<T extends z.core.$ZodType>(schema: T, secret: string): z.output<T> {
+  let json: unknown;
+  try {
+    json = JSON.parse(secret);
+  } catch {
+    throw new MailboxError("mailbox_invalid", "The mailbox's secret is not JSON.");
+  }
+  const parsed = z.safeParse(schema, json);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) =>
+    issue.code === "unrecognized_keys"
+      ? `${[...issue.path, ""].join(".")}${issue.keys.join(", ")} is not a known field`
+      : `${issue.path.join(".") || "the secret"} ${fault(issue.message)}`,
+  );
+  throw new MailboxError(
+    "mailbox_invalid",
+    `The mailbox's secret is not usable: ${faults.join("; ")}.`,
+  );
 }
 
 /** zod's own words for a wrong type begin with "Invalid input". */

@@ -67,6 +67,19 @@ export interface Result {
   readonly error?: ErrorResult;
 }
 
+/** Results that an earlier invocation settled: nothing was done for them now, so nothing is counted. */
+const earlier = new WeakSet<Result>();
+
+/** The same result, known from now on to be told again. */
+export function retold(result: Result): Result {
+  earlier.add(result);
+  return result;
+}
+
+export function isRetold(result: Result): boolean {
+  return earlier.has(result);
+}
+
 /** Of several recipients: any uncertain, all accepted, some accepted, some deferred, else rejected. */
 export function overall(outcomes: readonly RecipientOutcome[]): Outcome {
   if (outcomes.includes("uncertain")) return "uncertain";

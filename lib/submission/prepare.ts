@@ -8,7 +8,7 @@ import { parseRaw } from "../message/raw.ts";
 import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { forbidden, malformed, unprepared } from "./explain.ts";
-import { bodyHash, ledgerKey, messageIdFor } from "./identity.ts";
+import { bodyHash, correlationOf, ledgerKey, messageIdFor } from "./identity.ts";
 import type { Ledger, LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
@@ -74,7 +74,13 @@ async function claimFor(
 ): Promise<Held | Result | undefined> {
   const ledger = await ports.ledger?.();
   if (ledger === undefined) return undefined;
-  const asked = { key: ledgerKey(request.mailbox, id), hash: bodyHash(request), date: order.date };
+  const { date, correlationId } = order;
+  const asked = {
+    key: ledgerKey(request.mailbox, id),
+    hash: bodyHash(request),
+    date,
+    correlationId: correlationOf(request, correlationId),
+  };
   const claim = await ledger.claim(asked, limits.timeLeft() + LEASE_MARGIN_MS, order.again);
   switch (claim.is) {
     case "held":
@@ -180,6 +186,7 @@ async function assemble(
     ...(mailbox.from && { sender: mailbox.from }),
     date: claim ? new Date(claim.record.date) : order.date,
     messageId: messageIdFor(secretId, id, envelope.from),
+    correlationId: claim ? claim.record.correlationId : order.correlationId,
     ...(order.autoSubmitted && { autoSubmitted: true }),
     ...(proposal.buckets.length > 0 && { resolveAttachment: await ports.attachments() }),
     ...(needsText(request) && { htmlToText: await ports.plainText() }),

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { type MailRequest, parseRequest } from "../message/schema.ts";
-import { bodyHash, ledgerKey } from "./identity.ts";
+import { bodyHash, correlationOf, ledgerKey } from "./identity.ts";
 import { type Result, unsent } from "./outcome.ts";
 import { CONFLICT, prepare } from "./prepare.ts";
 import type { Limits, Order, SubmitPorts } from "./submit.ts";
@@ -83,6 +83,8 @@ export interface QueuePorts {
 
 /** Attribute: which way the request came in. */
 export const SOURCE = "posthaste-source";
+/** Attribute: what the request is followed by. */
+export const CORRELATION = "posthaste-correlation";
 /** Attribute: what is known of earlier sends, where no ledger keeps it. */
 export const CARRIED = "posthaste-carried";
 
@@ -101,6 +103,11 @@ export function pointerIn(body: unknown): string | undefined {
 export function requestOf({ input, id }: Pick<Order, "input" | "id">): MailRequest {
   const request = input as MailRequest;
   return { ...request, idempotencyKey: request.idempotencyKey ?? id };
+}
+
+/** What the request is followed by, as an attribute. */
+export function correlated(correlationId: string | undefined): Readonly<Record<string, string>> {
+  return correlationId === undefined ? {} : { [CORRELATION]: correlationId };
 }
 
 export interface Enqueued {
@@ -181,13 +188,19 @@ export async function accept(
   const { mailbox } = request;
   const id = request.idempotencyKey ?? order.id;
   const content = requestOf({ input: request, id });
-  const attributes = { [SOURCE]: "api" };
+  const correlationId = correlationOf(request, order.correlationId);
+  const attributes = { [SOURCE]: "api", ...correlated(correlationId) };
   // Before the key is taken: whoever sends less under it should not meet a conflict.
   const text = JSON.stringify(content);
   if (queues.payloads === undefined && !fits(text, attributes)) throw tooSmall(text);
   try {
     const ledger = await known();
-    const asked = { key: ledgerKey(mailbox, id), hash: bodyHash(request), date: order.date };
+    const asked = {
+      key: ledgerKey(mailbox, id),
+      hash: bodyHash(request),
+      date: order.date,
+      correlationId,
+    };
     const noted = await ledger.enqueue(asked);
     if (noted.is === "settled") return { result: noted.result };
     if (noted.is === "conflict") return { result: unsent(id, "rejected", CONFLICT) };

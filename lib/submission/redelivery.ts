@@ -4,8 +4,10 @@
  * is. Where no ledger keeps what earlier sends settled, the message in the queue carries it.
  */
 import { randomUUID } from "node:crypto";
+import { opaque } from "./identity.ts";
 import { Ledger, type LedgerRecord } from "./ledger.ts";
 import type { RecipientResult, Result } from "./outcome.ts";
+import type { Order } from "./submit.ts";
 
 export type Verdict = "done" | "again" | "failed";
 
@@ -59,6 +61,7 @@ export function givenUp(
 export interface Carried {
   /** The message's Date, the same however often it is sent. */
   readonly date: string;
+  readonly correlationId?: string | undefined;
   /** Receives before this message took over from another. */
   readonly receives: number;
   readonly result: Pick<Result, "id" | "outcome" | "messageId"> & {
@@ -66,9 +69,14 @@ export interface Carried {
   };
 }
 
-export function carry(result: Result, date: Date, receives: number): Carried {
+export function carry(
+  result: Result,
+  { date, correlationId }: Pick<Order, "date" | "correlationId">,
+  receives: number,
+): Carried {
   const { id, outcome, messageId, recipients } = result;
-  return { date: date.toISOString(), receives, result: { id, outcome, messageId, recipients } };
+  const kept = { id, outcome, messageId, recipients };
+  return { date: date.toISOString(), correlationId, receives, result: kept };
 }
 
 /** Undefined where it is none: attributes are anyone's who may write to the queue. */
@@ -104,6 +112,7 @@ export function carriedLedger(): {
       owner: "",
       leaseUntil: 0,
       date: carried.date,
+      correlationId: opaque(carried.correlationId),
       result: carried.result as Result,
       expires: Number.MAX_SAFE_INTEGER,
     });

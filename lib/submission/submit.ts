@@ -22,6 +22,8 @@ export interface Order {
   readonly id: string;
   /** When it was asked for: the message's Date, and the same however often it is sent. */
   readonly date: Date;
+  /** What the event is known by to whoever looks for it; it goes into the message's header. */
+  readonly correlationId?: string | undefined;
   /** Made by a program, not on a person's behalf (RFC 3834 §5). */
   readonly autoSubmitted?: boolean;
   /** A person decided: what is uncertain or rejected is sent once more. */

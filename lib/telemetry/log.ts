@@ -1,9 +1,11 @@
 /**
- * One JSON line for each submission. Without addresses and subject, since logs live longer and are
- * read more widely than mail. Written to standard error: a function's standard output may be someone
- * else's data.
+ * One JSON line for each submission. Without addresses and subject unless they are asked for, since
+ * logs live longer and are read more widely than mail. Written to standard error: a function's
+ * standard output may be someone else's data.
  */
-import type { Result } from "../submission/outcome.ts";
+import type { CanaryResult } from "../canary/canary.ts";
+import { correlationOf } from "../submission/identity.ts";
+import { isRetold, type Result } from "../submission/outcome.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
@@ -15,13 +17,41 @@ const RANK: Readonly<Record<LogLevel, number>> = {
   silent: 4,
 };
 
-export interface Log {
-  submission(source: string, result: Result, requestId: string): void;
+/** Where requests come from; a metric's dimension. */
+export type Source = "api" | "invoke" | "sqs" | "sns" | "eventbridge" | "s3" | "canary" | "check";
+
+/** A submission as the telemetry is told of it. */
+export interface Submitted {
+  readonly source: Source;
+  readonly result: Result;
+  /** Of this invocation. */
+  readonly requestId: string;
+  /** What the request is followed by, from the event to the message's header. */
+  readonly correlationId?: string | undefined;
+  /** The request: its own correlation id is read, and its subject where that may be written. */
+  readonly input?: unknown;
+  /** How often a queue has handed the request out, this time included. */
+  readonly receives?: number | undefined;
 }
 
-export function jsonLog(level: LogLevel, write: (line: string) => void = toStandardError): Log {
+export interface Log {
+  submission(submitted: Submitted): void;
+  canary(result: CanaryResult, requestId: string): void;
+}
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** Envelope and subject are written too. */
+  readonly addresses?: boolean | undefined;
+}
+
+/** @param write takes one line with its end */
+export function jsonLog(
+  { level, addresses }: LogOptions,
+  write: (line: string) => void = toStandardError,
+): Log {
   return {
-    submission(source, result, requestId) {
+    submission({ source, result, requestId, correlationId, input, receives }) {
       const own: LogLevel = result.outcome === "accepted" ? "info" : "warn";
       if (RANK[own] < RANK[level]) return;
       const { id, outcome, retryable, reply, queueId, messageId, server, timing, error } = result;
@@ -30,7 +60,11 @@ export function jsonLog(level: LogLevel, write: (line: string) => void = toStand
         level: own,
         message: "submission",
         requestId,
+        correlationId: correlationOf(input, correlationId),
+        traceId: traceId(),
         source,
+        receives,
+        retold: isRetold(result) || undefined,
         id,
         outcome,
         retryable,
@@ -43,10 +77,29 @@ export function jsonLog(level: LogLevel, write: (line: string) => void = toStand
         ...timing,
         // The message may quote a reply, and a reply an address: the code says enough.
         error: error && { code: error.code, phase: error.phase },
+        ...(addresses && { ...result.envelope, subject: subjectOf(input) }),
       };
       write(`${JSON.stringify(line)}\n`);
     },
+    canary({ ok, sent, probes, duplicates, strays, error }, requestId) {
+      const own: LogLevel = ok ? "info" : "warn";
+      if (RANK[own] < RANK[level]) return;
+      const time = new Date().toISOString();
+      const { id, outcome } = sent;
+      const found = { ok, id, outcome, probes, duplicates, strays, error };
+      write(`${JSON.stringify({ time, level: own, message: "canary", requestId, ...found })}\n`);
+    },
   };
+}
+
+/** Of the trace that this invocation is part of, as Lambda tells it: `Root=1-…;Parent=…;…`. */
+function traceId(): string | undefined {
+  return /(?:^|;)Root=([\w-]{1,64})/.exec(process.env["_X_AMZN_TRACE_ID"] ?? "")?.[1];
+}
+
+function subjectOf(input: unknown): string | undefined {
+  const { subject } = (input ?? {}) as { readonly subject?: unknown };
+  return typeof subject === "string" ? subject : undefined;
 }
 
 function toStandardError(line: string): void {

@@ -89,7 +89,11 @@ export async function play(scenario: Scenario, identities: Identities): Promise<
     };
     const order = { input: scenario.request, id: "scenario", date: new Date() };
     const result = await resources.run(held, () => submit(ports, order, limits));
-    jsonLog("debug", (line) => lines.push(line)).submission("test", result, "request");
+    jsonLog({ level: "debug" }, (line) => lines.push(line)).submission({
+      source: "invoke",
+      result,
+      requestId: "request",
+    });
     await settled(held);
     // What the server was sent before the client left may still be on its way to it.
     const wires = servers.flatMap((server) => server.wires);

@@ -29,7 +29,7 @@ packages_of() {
   case $1 in
     postfix) echo postfix ;;
     # The certificates of every test server are made with openssl: taken along where there is none.
-    dovecot) echo dovecot-core "$(command -v openssl >/dev/null || echo openssl)" ;;
+    dovecot) echo dovecot-core dovecot-imapd "$(command -v openssl >/dev/null || echo openssl)" ;;
     exim) echo exim4-base exim4-daemon-heavy ;;
     opensmtpd) echo opensmtpd ;;
     *) return 1 ;;

@@ -1,0 +1,43 @@
+/**
+ * The mailbox where probes should arrive, read from one secret: made of the same pieces as a sending
+ * mailbox's, and as strict. TLS is verified always, and there is no way to do without it.
+ */
+import * as z from "zod/mini";
+import { pieces, readSecret } from "../submission/mailbox.ts";
+
+export interface Watched {
+  readonly host: string;
+  readonly port: number;
+  readonly security: "implicit" | "starttls";
+  readonly username: string;
+  readonly password: string;
+  readonly tls: z.infer<typeof pieces.tls>;
+}
+
+const Secret = z.strictObject({
+  host: pieces.some.check(z.regex(/^[A-Za-z0-9_.:-]+$/, "must be a host name or an IP address")),
+  port: z.optional(pieces.port),
+  security: z.optional(
+    z.enum(["implicit", "starttls"], { error: 'must be "implicit" or "starttls"' }),
+  ),
+  username: pieces.some,
+  password: pieces.some,
+  tls: z._default(pieces.tls, {}),
+  engine: pieces.tolerated,
+  dbname: pieces.tolerated,
+  dbInstanceIdentifier: pieces.tolerated,
+  dbClusterIdentifier: pieces.tolerated,
+  masterarn: pieces.tolerated,
+});
+
+/**
+ * @param secret the `SecretString`: `host`, `port` (993 for `implicit`, 143 for `starttls`), `security`
+ *   (`starttls` on port 143, else `implicit`), `username`, `password`, `tls`
+ * @throws MailboxError `mailbox_invalid`, naming each field at fault
+ */
+export function parseWatchedSecret(secret: string): Watched {
+  const { host, port, security, username, password, tls } = readSecret(Secret, secret);
+  const used = security ?? (port === 143 ? "starttls" : "implicit");
+  const usual = used === "implicit" ? 993 : 143;
+  return { host, port: port ?? usual, security: used, username, password, tls };
+}
