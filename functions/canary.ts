@@ -11,6 +11,7 @@ import { opaque } from "../lib/submission/identity.ts";
 import { MailboxError } from "../lib/submission/mailbox.ts";
 import { SecretError } from "../lib/submission/ports.ts";
 import { submit } from "../lib/submission/submit.ts";
+import { tellCanary } from "../lib/telemetry/canary.ts";
 import { isRecord, requestId } from "./events.ts";
 import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
 
@@ -49,8 +50,7 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
     },
   );
   wired.tell({ source: "canary", result: sent, requestId: invocation, correlationId });
-  wired.metrics.canary(counts);
-  wired.log.canary(result, invocation);
+  tellCanary({ result, counts, requestId: invocation }, wired.config);
   return result;
 }
 

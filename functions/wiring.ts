@@ -14,8 +14,8 @@ import type { QueuePorts } from "../lib/submission/queue.ts";
 import { RateLimit } from "../lib/submission/rate.ts";
 import type { Limits, SubmitPorts } from "../lib/submission/submit.ts";
 import { createTokenSource } from "../lib/submission/token.ts";
-import { jsonLog, type Log, type Submitted } from "../lib/telemetry/log.ts";
-import { emfMetrics, type Metrics } from "../lib/telemetry/metrics.ts";
+import { jsonLog, type Submitted } from "../lib/telemetry/log.ts";
+import { emfMetrics, emitter, type Metrics } from "../lib/telemetry/metrics.ts";
 
 export interface Wiring {
   readonly config: Config;
@@ -24,7 +24,6 @@ export interface Wiring {
   readonly secrets: SecretReader;
   /** Absent without a ledger. */
   readonly shared: (() => Promise<SharedState>) | undefined;
-  readonly log: Log;
   readonly metrics: Metrics;
   /** Every submission is told of once, to the log and to the metrics. */
   readonly tell: (submitted: Submitted) => void;
@@ -46,13 +45,12 @@ function assemble(): Wiring | ConfigError {
     const table = ledgerTable === undefined ? undefined : once(() => openTable(ledgerTable));
     const shared = table && (async () => (await table()).shared);
     const log = jsonLog({ level: config.logLevel, addresses: config.logAddresses });
-    const metrics = emfMetrics(config.metricsService);
+    const metrics = emfMetrics(emitter(config.metricsService));
     const secrets = secretsManager();
     return {
       config,
       secrets,
       shared,
-      log,
       metrics,
       tell: (submitted) => {
         log.submission(submitted);

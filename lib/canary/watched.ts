@@ -14,14 +14,15 @@ export interface Watched {
   readonly tls: z.infer<typeof pieces.tls>;
 }
 
+const needed = z.string({ error: "is missing" }).check(z.minLength(1, "must not be empty"));
 const Secret = z.strictObject({
-  host: pieces.some.check(z.regex(/^[A-Za-z0-9_.:-]+$/, "must be a host name or an IP address")),
+  host: needed.check(z.regex(/^[A-Za-z0-9_.:-]+$/, "must be a host name or an IP address")),
   port: z.optional(pieces.port),
   security: z.optional(
     z.enum(["implicit", "starttls"], { error: 'must be "implicit" or "starttls"' }),
   ),
-  username: pieces.some,
-  password: pieces.some,
+  username: needed,
+  password: needed,
   tls: z._default(pieces.tls, {}),
   engine: pieces.tolerated,
   dbname: pieces.tolerated,

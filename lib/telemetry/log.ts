@@ -3,19 +3,17 @@
  * logs live longer and are read more widely than mail. Written to standard error: a function's
  * standard output may be someone else's data.
  */
-import type { CanaryResult } from "../canary/canary.ts";
 import { correlationOf } from "../submission/identity.ts";
 import { isRetold, type Result } from "../submission/outcome.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
-const RANK: Readonly<Record<LogLevel, number>> = {
-  debug: 0,
-  info: 1,
-  warn: 2,
-  error: 3,
-  silent: 4,
-};
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"];
+
+/** Whether a line of this level is written where the least level is that one. */
+export function isLogged(own: LogLevel, least: LogLevel): boolean {
+  return LEVELS.indexOf(own) >= LEVELS.indexOf(least);
+}
 
 /** Where requests come from; a metric's dimension. */
 export type Source = "api" | "invoke" | "sqs" | "sns" | "eventbridge" | "s3" | "canary" | "check";
@@ -36,7 +34,6 @@ export interface Submitted {
 
 export interface Log {
   submission(submitted: Submitted): void;
-  canary(result: CanaryResult, requestId: string): void;
 }
 
 export interface LogOptions {
@@ -53,7 +50,7 @@ export function jsonLog(
   return {
     submission({ source, result, requestId, correlationId, input, receives }) {
       const own: LogLevel = result.outcome === "accepted" ? "info" : "warn";
-      if (RANK[own] < RANK[level]) return;
+      if (!isLogged(own, level)) return;
       const { id, outcome, retryable, reply, queueId, messageId, server, timing, error } = result;
       const line = {
         time: new Date().toISOString(),
@@ -81,14 +78,6 @@ export function jsonLog(
       };
       write(`${JSON.stringify(line)}\n`);
     },
-    canary({ ok, sent, probes, duplicates, strays, error }, requestId) {
-      const own: LogLevel = ok ? "info" : "warn";
-      if (RANK[own] < RANK[level]) return;
-      const time = new Date().toISOString();
-      const { id, outcome } = sent;
-      const found = { ok, id, outcome, probes, duplicates, strays, error };
-      write(`${JSON.stringify({ time, level: own, message: "canary", requestId, ...found })}\n`);
-    },
   };
 }
 
@@ -102,6 +91,6 @@ function subjectOf(input: unknown): string | undefined {
   return typeof subject === "string" ? subject : undefined;
 }
 
-function toStandardError(line: string): void {
+export function toStandardError(line: string): void {
   process.stderr.write(line);
 }

@@ -6,7 +6,6 @@
  * Nothing in a line tells of a person: ids, counts and times, as in the log.
  */
 
-import type { CanaryCounts } from "../canary/tally.ts";
 import type { Timing } from "../smtp/report.ts";
 import type { CheckResult } from "../submission/check.ts";
 import { isRetold, type Result } from "../submission/outcome.ts";
@@ -20,24 +19,28 @@ export const DIMENSIONS = [["Service"], ["Service", "Source"]] as const;
 export interface Metrics {
   submission(submitted: Submitted): void;
   check(result: CheckResult): void;
-  canary(counts: CanaryCounts): void;
 }
 
 /** A value, or several observations of one metric (100 at most, or CloudWatch drops the line). */
-type Values = Readonly<Record<string, number | readonly number[]>>;
+export type Values = Readonly<Record<string, number | readonly number[]>>;
 type Unit = "Count" | "Milliseconds";
 
-const MOST_VALUES = 100;
+/** Writes a line of metrics, and beside them what they are about: ids, to be searched for. */
+export type Emit = (
+  source: Source,
+  values: Values,
+  about?: Readonly<Record<string, string>>,
+) => void;
 
 /**
  * @param service the dimension `Service`; undefined: nothing is written
  * @param write takes one line with its end
  */
-export function emfMetrics(
+export function emitter(
   service: string | undefined,
   write: (line: string) => void = toStandardOutput,
-): Metrics {
-  const emit = (source: Source, values: Values, about: Readonly<Record<string, string>> = {}) => {
+): Emit {
+  return (source, values, about = {}) => {
     if (service === undefined) return;
     const Metrics = Object.keys(values).map((Name) => ({ Name, Unit: unitOf(Name) }));
     const directive = { Namespace: NAMESPACE, Dimensions: DIMENSIONS, Metrics };
@@ -45,6 +48,9 @@ export function emfMetrics(
     const line = { _aws, Service: service, Source: source, ...values, ...about };
     write(`${JSON.stringify(line)}\n`);
   };
+}
+
+export function emfMetrics(emit: Emit): Metrics {
   return {
     submission({ source, result, requestId, receives }) {
       if (isRetold(result)) return;
@@ -69,15 +75,6 @@ export function emfMetrics(
     },
     check({ login, timing }) {
       emit("check", { LoginRefused: one(login === "refused"), ...(timing && times(timing)) });
-    },
-    canary({ delays, delivered, late, lost, spam }) {
-      emit("canary", {
-        ...(delays.length > 0 && { CanaryDelayMs: delays.slice(0, MOST_VALUES) }),
-        CanaryDelivered: delivered,
-        CanaryLate: late,
-        CanaryLost: lost,
-        CanarySpam: spam,
-      });
     },
   };
 }

@@ -112,6 +112,19 @@ const ARROWS: readonly (readonly [string, readonly string[], readonly string[]])
     ],
   ],
   [
+    "lib/canary/canary.ts",
+    ["./imap.ts", "../submission/submit.ts", "../message/schema.ts", "zod/mini", "imapflow"],
+    [
+      "../smtp/io/driver.ts",
+      "../aws/secrets-manager.ts",
+      "../telemetry/log.ts",
+      "../../functions/wiring.ts",
+      "@aws-sdk/client-sqs",
+      "node:tls",
+      "zod",
+    ],
+  ],
+  [
     "lib/aws/secrets-manager.ts",
     ["../submission/ports.ts", "@aws-sdk/client-secrets-manager", "./client.ts"],
     ["../smtp/io/driver.ts", "../telemetry/log.ts", "../../functions/wiring.ts"],
@@ -141,9 +154,11 @@ const ARROWS: readonly (readonly [string, readonly string[], readonly string[]])
       "../lib/message/schema.ts",
       "../lib/smtp/error.ts",
       "../lib/submission/submit.ts",
+      "../lib/canary/canary.ts",
       "../lib/telemetry/log.ts",
     ],
     [
+      "imapflow",
       "../lib/aws/secrets-manager.ts",
       "../lib/smtp/io/driver.ts",
       "../lib/smtp/../aws/s3.ts",

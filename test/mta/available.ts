@@ -6,8 +6,12 @@ export type MtaName = "postfix" | "dovecot" | "exim" | "opensmtpd";
 
 export const mtaRoot = process.env.POSTHASTE_MTA_ROOT ?? "/var/cache/posthaste-mta";
 
+/** What tests ask for: a server, or Postfix whose mail can be read over IMAP. */
+export type Wanted = MtaName | "imap";
+
 /** The packages each server is made of; Postfix and Exim ask a private Dovecot about passwords. */
-const parts: Record<MtaName, readonly MtaName[]> = {
+const parts: Record<Wanted, readonly MtaName[]> = {
+  imap: ["postfix", "dovecot"],
   postfix: ["postfix", "dovecot"],
   dovecot: ["dovecot"],
   exim: ["exim", "dovecot"],
@@ -15,21 +19,29 @@ const parts: Record<MtaName, readonly MtaName[]> = {
 };
 
 /** Why this server cannot be run here; undefined when it can. */
-export function mtaMissing(name: MtaName): string | undefined {
-  const lacking = parts[name].filter((part) => !existsSync(join(mtaRoot, `${part}.stamp`)));
+export function mtaMissing(name: Wanted): string | undefined {
+  const lacking: string[] = parts[name].filter(
+    (part) => !existsSync(join(mtaRoot, `${part}.stamp`)),
+  );
+  // An earlier install.sh unpacked no IMAP server, and Dovecot looks for its TLS in this place alone.
+  const imap = [
+    unpacked("dovecot", "usr/lib/dovecot/imap"),
+    "/usr/lib/dovecot/modules/libssl_iostream_openssl.so",
+  ];
+  if (name === "imap") lacking.push(...imap.filter((path) => !existsSync(path)));
   if (lacking.length > 0) {
     return `${lacking.join(", ")} not found in ${mtaRoot}: run test/mta/install.sh`;
   }
   return process.getuid?.() === 0 ? undefined : "mail servers start as root only";
 }
 
-const told = new Set<MtaName>();
+const told = new Set<Wanted>();
 
 /**
  * Can this server be run here? When not, the reason is printed once, so that a test skipped by name
  * says why; with POSTHASTE_REQUIRE_MTA=1 it is an error instead.
  */
-export function mtaAvailable(name: MtaName): boolean {
+export function mtaAvailable(name: Wanted): boolean {
   const reason = mtaMissing(name);
   if (reason === undefined) return true;
   if (process.env.POSTHASTE_REQUIRE_MTA === "1") throw new Error(`${name}: ${reason}`);

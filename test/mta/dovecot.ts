@@ -1,4 +1,7 @@
-/** A private Dovecot that answers "is this password right?" for the servers that cannot tell. */
+/**
+ * A private Dovecot that answers "is this password right?" for the servers that cannot tell; and, where
+ * asked, serves their maildirs over IMAP.
+ */
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { libraryPath, unpacked } from "./available.ts";
@@ -22,9 +25,26 @@ export type DovecotOptions = {
    * is good when the answer holds `"active": true` and the user's address as `username`.
    */
   readonly oauthIntrospectionUrl?: string | undefined;
+  /** Serves each user's maildir, with a folder for spam. */
+  readonly imap?: Imap | undefined;
   /** Further lines of dovecot.conf: protocols and their ports. */
   readonly extra?: string;
   readonly protocols?: string;
+};
+
+export type Imap = {
+  readonly ports: ImapPorts;
+  /** Files: without them there is no TLS, and no STARTTLS is offered. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** The folder of maildirs, each called by its user's name. */
+  readonly mail: string;
+};
+
+export type ImapPorts = {
+  /** TLS from the first byte. */
+  readonly imaps: number;
+  /** Plaintext at first, with STARTTLS. */
+  readonly imap: number;
 };
 
 export type Dovecot = {
@@ -108,9 +128,9 @@ import_environment = LD_LIBRARY_PATH
 default_internal_user = mail
 default_internal_group = mail
 default_login_user = nobody
-protocols = ${options.protocols ?? ""}
+protocols = ${options.imap ? "imap" : (options.protocols ?? "")}
 listen = 127.0.0.1
-ssl = no
+${tlsConf(options.imap)}
 disable_plaintext_auth = no
 auth_mechanisms = ${mechanisms.join(" ")}
 auth_username_chars =
@@ -124,7 +144,7 @@ passdb {
 ${url === undefined ? "" : oauth}
 userdb {
   driver = static
-  args = uid=5000 gid=5000 home=${folder}
+  args = uid=5000 gid=5000 home=${folder}${options.imap ? ` mail=maildir:${options.imap.mail}/%u` : ""}
 }
 service auth {
   unix_listener ${folder}/auth {
@@ -137,6 +157,35 @@ service anvil {
     mode = 0
   }
 }
+${options.imap ? imapConf(options.imap) : ""}
 ${options.extra ?? ""}
+`;
+}
+
+function tlsConf(imap: Imap | undefined): string {
+  const files = imap?.tls;
+  return files ? `ssl = yes\nssl_cert = <${files.cert}\nssl_key = <${files.key}` : "ssl = no";
+}
+
+function imapConf({ ports, tls }: Imap): string {
+  return `
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = ${ports.imap}
+  }
+  inet_listener imaps {
+    port = ${tls ? ports.imaps : 0}
+    ssl = yes
+  }
+}
+namespace inbox {
+  inbox = yes
+  separator = /
+  mailbox Junk {
+    auto = create
+    special_use = \\Junk
+  }
+}
 `;
 }

@@ -5,8 +5,8 @@
 #
 # Debian's mail servers conflict as packages, so none is installed: each .deb is downloaded with apt
 # and unpacked with dpkg -x into a root of its own, with the shared libraries the system lacks in
-# <root>/libs. Nothing outside the root is changed, but for a system user Debian-exim that is added,
-# and no service is started.
+# <root>/libs. Nothing outside the root is changed, but for a system user Debian-exim that is added and
+# a link /usr/lib/dovecot/modules where there is none, and no service is started.
 #
 #   POSTHASTE_MTA_ROOT   where to (default: /var/cache/posthaste-mta); every folder
 #                        above it must be open to all, for the servers drop their privileges
@@ -158,6 +158,11 @@ install_one() {
   if [[ $name == exim ]] && ! getent passwd Debian-exim >/dev/null; then
     useradd --system --user-group --no-create-home --home-dir /nonexistent \
       --shell /usr/sbin/nologin Debian-exim
+  fi
+  # Dovecot's TLS is a module, and where it lies is compiled in.
+  if [[ $name == dovecot && ! -e /usr/lib/dovecot/modules ]]; then
+    mkdir -p /usr/lib/dovecot
+    ln -sfn "$root/dovecot/usr/lib/dovecot/modules" /usr/lib/dovecot/modules
   fi
   library_path "$name" >"$root/$name.libraries"
   check "$name"

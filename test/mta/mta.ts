@@ -71,6 +71,8 @@ export type Mta = {
   readonly users: readonly [User, ...User[]];
   readonly domain: string;
   readonly mechanisms: readonly string[];
+  /** Where it serves its users' mail over IMAP: TLS at once, and with STARTTLS. */
+  readonly imap?: { readonly imaps: number; readonly imap: number };
   maildir(address: string): string;
   /** Delivered messages, oldest first, as the server wrote them: LF line ends, trace fields on top. */
   readMail(address: string, options?: ReadMail): Promise<Buffer[]>;

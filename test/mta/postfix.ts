@@ -5,6 +5,7 @@ import { type Dovecot, saslMechanisms, startDovecot } from "./dovecot.ts";
 import {
   discard,
   domain,
+  freePorts,
   greeted,
   host,
   idnDomain,
@@ -24,6 +25,10 @@ export type PostfixOptions = MtaOptions & {
   readonly verbose?: boolean;
   /** EHLO keywords to keep quiet about: `["CHUNKING", "PIPELINING"]`. */
   readonly withoutKeywords?: readonly string[];
+  /** Serves the maildirs of its users over IMAP, too: see `Mta.imap`. */
+  readonly imap?: boolean;
+  /** Further addresses, and the folder of mail that each is delivered to: `alice@x/.Junk`. */
+  readonly folders?: Readonly<Record<string, string>>;
   /** Further main.cf settings; they win. */
   readonly settings?: Readonly<Record<string, string>>;
 };
@@ -42,11 +47,15 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Mta> {
   const log = () => readLog(logFile) + (dovecot?.log() ?? "");
   try {
     const mechanisms = [...(options.mechanisms ?? saslMechanisms)];
+    const { cert, key } = site.certificates.paths;
+    const [imaps, imap] = options.imap ? await freePorts(2) : [];
+    const ports = imaps && imap ? { imaps, imap } : undefined;
     dovecot = await startDovecot({
       folder: site.folder,
       users: site.users,
       mechanisms,
       oauthIntrospectionUrl: options.oauthIntrospectionUrl,
+      imap: ports && { ports, tls: { cert, key }, mail: site.mail },
     });
     stop = dovecot.daemon.kill;
     if (options.oauthIntrospectionUrl) mechanisms.push("OAUTHBEARER", "XOAUTH2");
@@ -75,6 +84,7 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Mta> {
       users: site.users,
       domain,
       mechanisms,
+      ...(ports && { imap: ports }),
       ...mailboxes(site),
       log,
       async stop() {
@@ -104,7 +114,10 @@ function writePostfix(
 
   writeFileSync(
     join(config, "mailboxes"),
-    site.mailboxes.map((address) => `${address} ${address.replaceAll("/", "_")}/\n`).join(""),
+    [
+      ...site.mailboxes.map((address) => `${address} ${address.replaceAll("/", "_")}/\n`),
+      ...Object.entries(options.folders ?? {}).map(([address, path]) => `${address} ${path}/\n`),
+    ].join(""),
   );
   const domains = new Set([domain, ...site.mailboxes.map((a) => a.slice(a.lastIndexOf("@") + 1))]);
   if (domains.has(idnDomain)) domains.add("例子.测试");

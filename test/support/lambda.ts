@@ -12,6 +12,8 @@ export interface LambdaFunction {
   invoke(event: unknown, milliseconds?: number): Promise<any>;
   /** Everything the function wrote to its log. */
   log(): string;
+  /** Of that, what went to standard output. */
+  output(): string;
   stop(): Promise<void>;
   /** SIGKILL: nothing of its own runs any more. */
   kill(): Promise<void>;
@@ -38,8 +40,10 @@ export async function startFunction(
     serialization: "json",
   });
   let log = "";
+  let output = "";
   child.stdout?.on("data", (chunk) => {
     log += chunk;
+    output += chunk;
   });
   child.stderr?.on("data", (chunk) => {
     log += chunk;
@@ -76,6 +80,7 @@ export async function startFunction(
         child.send({ number: count, event, milliseconds });
       }),
     log: () => log,
+    output: () => output,
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
   };

@@ -1,7 +1,8 @@
 /** The metrics, held to the format's specification and to the names that alarms are built on. */
 import { describe, expect, it } from "vitest";
 import { type Result, unsent } from "../../lib/submission/outcome.ts";
-import { DIMENSIONS, emfMetrics, NAMESPACE } from "../../lib/telemetry/metrics.ts";
+import { emitCanary } from "../../lib/telemetry/canary.ts";
+import { DIMENSIONS, emfMetrics, emitter, NAMESPACE } from "../../lib/telemetry/metrics.ts";
 import { readEmf } from "./emf.ts";
 
 const TIMING = {
@@ -22,7 +23,8 @@ const ACCEPTED: Result = {
 
 function collect(service: string | undefined) {
   const lines: string[] = [];
-  return { lines, metrics: emfMetrics(service, (line) => lines.push(line)) };
+  const emit = emitter(service, (line) => lines.push(line));
+  return { lines, emit, metrics: emfMetrics(emit) };
 }
 
 function emitted(result: Result, receives?: number) {
@@ -110,18 +112,18 @@ describe("a submission's metrics", () => {
   });
 
   it("are not written without a service", () => {
-    const { lines, metrics } = collect(undefined);
+    const { lines, emit, metrics } = collect(undefined);
     metrics.submission({ source: "api", result: ACCEPTED, requestId: "r" });
-    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 0, spam: 0 });
+    emitCanary({ delays: [], delivered: 0, late: 0, lost: 0, spam: 0 }, emit);
     expect(lines).toEqual([]);
   });
 });
 
 describe("the delivery check's metrics", () => {
   it("have a delay for each probe found, and none where there is none", () => {
-    const { lines, metrics } = collect("mail");
-    metrics.canary({ delays: [900, 310_000], delivered: 2, late: 1, lost: 0, spam: 1 });
-    metrics.canary({ delays: [], delivered: 0, late: 0, lost: 1, spam: 0 });
+    const { lines, emit } = collect("mail");
+    emitCanary({ delays: [900, 310_000], delivered: 2, late: 1, lost: 0, spam: 1 }, emit);
+    emitCanary({ delays: [], delivered: 0, late: 0, lost: 1, spam: 0 }, emit);
     const [found, lost] = lines.map(readEmf);
     expect(found?.source).toBe("canary");
     expect(found?.values).toEqual({
