@@ -34,7 +34,7 @@ interface Statement {
   readonly Effect: string;
   readonly Action: string | readonly string[];
   readonly Resource: unknown;
-  readonly Condition?: unknown;
+  readonly Condition?: Readonly<Record<string, object>>;
 }
 interface Policy {
   readonly PolicyName: string;
@@ -61,9 +61,14 @@ function place(resource: unknown): string {
 const told = ({ Effect, Action, Resource, Condition }: Statement): string =>
   [
     Effect === "Deny" ? "never: " : "",
-    [Action].flat().map((action) => `\`${action}\``).join(" "),
+    [Action]
+      .flat()
+      .map((action) => `\`${action}\``)
+      .join(" "),
     ` on ${place(Resource)}`,
-    Condition === undefined ? "" : `, if \`${Object.keys(Object.values(Condition)[0]).join()}\` fits`,
+    Condition === undefined
+      ? ""
+      : `, if \`${Object.values(Condition).flatMap(Object.keys).join()}\` fits`,
   ].join("");
 
 const policiesOf = (template: Template): ReadonlyMap<string, readonly Policy[]> =>
@@ -86,11 +91,16 @@ function tableUnder(head: string): string {
 describe("the table of roles", () => {
   test("says what each function may do, and what all may", () => {
     const roles = [...policiesOf(plain)].map(([name, list]) => [name, statements(list)] as const);
-    const shared = (roles[0]?.[1] ?? []).filter((one) => roles.every(([, all]) => all.includes(one)));
+    const shared = (roles[0]?.[1] ?? []).filter((one) =>
+      roles.every(([, all]) => all.includes(one)),
+    );
     const table = [
       ["every function", shared.join("; ")],
       ...roles
-        .map(([name, all]) => [`\`${name}\``, all.filter((one) => !shared.includes(one)).join("; ")])
+        .map(([name, all]) => [
+          `\`${name}\``,
+          all.filter((one) => !shared.includes(one)).join("; "),
+        ])
         .sort(([a = ""], [b = ""]) => (a < b ? -1 : 1)),
     ].map(([name, may]) => `| ${name} | ${may || "no more"} |`);
     expect(tableUnder("| function | may |")).toBe(table.join("\n"));
@@ -106,8 +116,11 @@ describe("the table of roles", () => {
         const has = every.filter(([, list]) => list.some((one) => one.PolicyName === name));
         const [[, first] = ["", []]] = has;
         const may = statements(first.filter((one) => one.PolicyName === name)).join("; ");
-        const without = every.map(([role]) => role).filter((role) => !has.some(([r]) => r === role));
-        const whom = without.length === 0 ? "all" : `all but ${without.map((r) => `\`${r}\``).join(", ")}`;
+        const without = every
+          .map(([role]) => role)
+          .filter((role) => !has.some(([r]) => r === role));
+        const whom =
+          without.length === 0 ? "all" : `all but ${without.map((r) => `\`${r}\``).join(", ")}`;
         return `| \`${name}\` | ${whom} | ${may} |`;
       });
     expect(tableUnder("| policy | of | may |")).toBe(table.join("\n"));
@@ -125,10 +138,11 @@ function section(text: string, heading: string): string {
 }
 
 test("every parameter is in the table, with its default, and no other", () => {
-  const [, block = ""] = /^params:\n {2}default:\n([\s\S]*?)^ {2}prod:/m.exec(read("serverless.yml")) ?? [];
+  const [, block = ""] =
+    /^params:\n {2}default:\n([\s\S]*?)^ {2}prod:/m.exec(read("serverless.yml")) ?? [];
   const defaults = [...block.matchAll(/^ {4}(\w+): (.*)$/gm)].map(([, name, value = ""]) => [
     name,
-    value.replace(/^"(.*)"$/, "$1").replaceAll("${sls:stage}", "<stage>"),
+    value.replace(/^"(.*)"$/, "$1").replace(/\$\{sls:stage\}/g, "<stage>"),
   ]);
   expect(defaults.length).toBeGreaterThan(15);
   const rows = [...section(page, "## Parameters").matchAll(/^\| `(\w+)` \| (.*?) \|/gm)].map(
@@ -146,7 +160,9 @@ test("what is left when the stack is removed is listed, and nothing else", () =>
   const kept = Object.entries(full.Resources)
     .filter(([, { DeletionPolicy }]) => DeletionPolicy === "Retain")
     .map(([name]) => name);
-  const listed = [...section(page, "## Removing it").matchAll(/^\| `(\w+)` \|/gm)].map(([, n]) => n);
+  const listed = [...section(page, "## Removing it").matchAll(/^\| `(\w+)` \|/gm)].map(
+    ([, n]) => n,
+  );
   expect(listed.sort()).toEqual(kept.sort());
 });
 
