@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { within } from "../../lib/smtp/io/deadline.ts";
 import { QUEUE_LIMIT } from "../../lib/submission/queue.ts";
-import { ofType, ROOT, type Template, Workshop } from "../support/package.ts";
+import { ofType, PACKAGING_MS, ROOT, type Template, Workshop } from "../support/package.ts";
 
 const STAGE = "trial";
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
@@ -25,9 +25,10 @@ beforeAll(async () => {
       tracing: "true",
       subnetIds: "subnet-0a1b2c3d",
       securityGroupIds: "sg-0a1b2c3d",
+      canaryTo: "probe@example.net",
     })
   ).template;
-});
+}, 2 * PACKAGING_MS);
 afterAll(() => workshop.close());
 
 interface Statement {
@@ -116,11 +117,11 @@ describe("the table of roles", () => {
         const has = every.filter(([, list]) => list.some((one) => one.PolicyName === name));
         const [[, first] = ["", []]] = has;
         const may = statements(first.filter((one) => one.PolicyName === name)).join("; ");
-        const without = every
-          .map(([role]) => role)
-          .filter((role) => !has.some(([r]) => r === role));
-        const whom =
-          without.length === 0 ? "all" : `all but ${without.map((r) => `\`${r}\``).join(", ")}`;
+        const holders = has.map(([role]) => role);
+        const others = every.map(([role]) => role).filter((role) => !holders.includes(role));
+        const list = (roles: readonly string[]) => roles.map((role) => `\`${role}\``).join(", ");
+        const butFew = others.length === 0 ? "all" : `all but ${list(others)}`;
+        const whom = holders.length < others.length ? list(holders) : butFew;
         return `| \`${name}\` | ${whom} | ${may} |`;
       });
     expect(tableUnder("| policy | of | may |")).toBe(table.join("\n"));
@@ -169,14 +170,20 @@ test("what is left when the stack is removed is listed, and nothing else", () =>
 describe("the costs", () => {
   const costs = section(page, "## What it costs");
 
-  test("count the alarms' metrics as the template has them", () => {
-    const metrics = ofType(plain, "AWS::CloudWatch::Alarm").map(
+  const watched = (template: Template): readonly number[] =>
+    ofType(template, "AWS::CloudWatch::Alarm").map(
       ([, { Properties }]) =>
         Properties.Metrics?.filter((one: object) => "MetricStat" in one).length ?? 1,
     );
-    const count = metrics.reduce((sum, one) => sum + one, 0);
-    expect(costs).toContain(`${metrics.length} alarms on ${count} metrics`);
+  const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0);
+
+  test("count the alarms' metrics as the template has them", () => {
+    const count = sum(watched(plain));
+    expect(costs).toContain(`${watched(plain).length} alarms on ${count} metrics`);
     expect(costs).toContain(`$${(count / 10).toFixed(2)}`);
+    const more = sum(watched(full)) - count;
+    const alarms = watched(full).length - watched(plain).length;
+    expect(costs).toContain(`${alarms} more alarms on ${more} metrics`);
   });
 });
 
