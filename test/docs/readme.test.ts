@@ -16,7 +16,14 @@ import { fates, parseDialogue } from "../support/dialogue.ts";
 import { playPure } from "../support/player.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const DOCUMENTS = ["README.md", "CHANGELOG.md", "lib/DECISIONS.md", "lib/smtp/README.md"];
+const DOCUMENTS = [
+  "README.md",
+  "CHANGELOG.md",
+  "infra/README.md",
+  "infra/RUNBOOK.md",
+  "lib/DECISIONS.md",
+  "lib/smtp/README.md",
+];
 
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 const readme = read("README.md");

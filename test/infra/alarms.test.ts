@@ -2,10 +2,17 @@
  * Every failure that nobody would notice has an alarm, every alarm tells somebody, and the runbook
  * says of each alarm and of each error code what to do. The dashboard shows metrics that exist.
  */
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ofType, type Packaged, ROOT, resourceOf, Workshop } from "../support/package.ts";
+import {
+  ofType,
+  PACKAGING_MS,
+  type Packaged,
+  ROOT,
+  resourceOf,
+  Workshop,
+} from "../support/package.ts";
 
 const STAGE = "trial";
 const PREFIX = `posthaste-${STAGE}-`;
@@ -24,6 +31,9 @@ const FAILURES: Readonly<Record<string, string>> = {
   "a function is not started": "function-throttles",
   "a function runs into its timeout": "function-duration",
   "the API answers 5xx": "api-errors",
+  "mail that is taken arrives late or as spam": "canary-late",
+  "mail that is taken never arrives": "canary-lost",
+  "the delivery check itself does not work": "canary-silent",
 };
 
 /** The functions' own metrics. */
@@ -31,6 +41,7 @@ const OWN: ReadonlySet<string> = new Set([
   ...["Submissions", "Accepted", "Partial", "Rejected", "Deferred", "Uncertain", "LoginRefused"],
   ...["Recipients", "RoundTrips", "Retries", "Reply2xx", "Reply4xx", "Reply5xx"],
   ...["TotalMs", "ConnectMs", "TlsMs", "AuthMs", "TransactionMs"],
+  ...["CanaryDelivered", "CanaryLate", "CanaryLost", "CanarySpam", "CanaryDelayMs"],
 ]);
 /** AWS's metrics, by namespace: the dimension, and the names. */
 const AWS: Readonly<Record<string, readonly [string, readonly string[]]>> = {
@@ -56,8 +67,8 @@ interface Metric {
 const workshop = new Workshop();
 let packaged: Packaged;
 beforeAll(async () => {
-  packaged = await workshop.package(STAGE);
-});
+  packaged = await workshop.package(STAGE, { canaryTo: "probe@example.net" });
+}, PACKAGING_MS);
 afterAll(() => workshop.close());
 
 const alarms = () =>
@@ -91,8 +102,12 @@ describe("alarms", () => {
       expect(properties.AlarmActions).toEqual([{ Ref: "AlarmTopic" }]);
       expect(properties.OKActions).toEqual([{ Ref: "AlarmTopic" }]);
       expect(properties.ActionsEnabled).toBeUndefined();
-      expect(properties.TreatMissingData).toBe("notBreaching");
-      expect(properties.ComparisonOperator).toBe("GreaterThanOrEqualToThreshold");
+      // Silence is an alarm where something is to be heard all the time.
+      expect([properties.TreatMissingData, properties.ComparisonOperator]).toEqual(
+        name === "canary-silent"
+          ? ["breaching", "LessThanThreshold"]
+          : ["notBreaching", "GreaterThanOrEqualToThreshold"],
+      );
       expect(properties.Threshold).toBeGreaterThan(0);
       expect(properties.AlarmDescription).toMatch(new RegExp(`\\. infra/RUNBOOK\\.md#${name}$`));
     },
@@ -115,6 +130,13 @@ describe("alarms", () => {
         }
       }
     }
+  });
+
+  test("know the metrics that the code writes", () => {
+    const sources = globSync("lib/{telemetry,canary}/*.ts", { cwd: ROOT })
+      .map((file) => readFileSync(join(ROOT, file), "utf8"))
+      .join("\n");
+    for (const metric of OWN) expect(sources).toMatch(new RegExp(`\\b${metric}: |"${metric}"`));
   });
 
   test("select by what the functions write", () => {
@@ -163,15 +185,33 @@ describe("alarms", () => {
     expect(alarm("failed-forgotten").Threshold).toBeLessThan(kept - 3 * 24 * 3600);
   });
 
-  test("without metrics leave out those that could never fire", async () => {
-    const { template } = await workshop.package(STAGE, { metrics: "false" });
-    for (const [, { Properties }] of ofType(template, "AWS::CloudWatch::Alarm")) {
-      for (const { Namespace } of metricsOf(Properties)) expect(Namespace).toMatch(/^AWS\//);
-    }
-    for (const [, { Properties }] of ofType(template, "AWS::Lambda::Function")) {
-      expect(Properties.Environment.Variables.METRICS_SERVICE).toBe("");
-    }
-  });
+  test(
+    "on the delivery check are there with it alone",
+    async () => {
+      const { template } = await workshop.package(STAGE);
+      const names = ofType(template, "AWS::CloudWatch::Alarm").map(([name]) => name);
+      expect(names).toHaveLength(alarms().length - 3);
+      expect(names.filter((name) => name.startsWith("Canary"))).toEqual([]);
+    },
+    PACKAGING_MS,
+  );
+
+  test(
+    "without metrics leave out those that could never fire",
+    async () => {
+      const { template } = await workshop.package(STAGE, {
+        metrics: "false",
+        canaryTo: "probe@example.net",
+      });
+      for (const [, { Properties }] of ofType(template, "AWS::CloudWatch::Alarm")) {
+        for (const { Namespace } of metricsOf(Properties)) expect(Namespace).toMatch(/^AWS\//);
+      }
+      for (const [, { Properties }] of ofType(template, "AWS::Lambda::Function")) {
+        expect(Properties.Environment.Variables.METRICS_SERVICE).toBe("");
+      }
+    },
+    PACKAGING_MS,
+  );
 });
 
 describe("the runbook", () => {
@@ -219,11 +259,17 @@ describe("the dashboard", () => {
       readonly region?: string;
     };
   }
-  const widgets = (): readonly Widget[] => {
-    const body = resourceOf(packaged.template, "Dashboard").Properties.DashboardBody["Fn::Sub"];
-    // What CloudFormation fills in are names and ARNs, none of which has a quote in it.
-    return JSON.parse(body).widgets;
+  /** The text, with what options fill in; names and ARNs, which have no quote in them, stay open. */
+  const body = (): string => {
+    const [text, filled] = resourceOf(packaged.template, "Dashboard").Properties.DashboardBody[
+      "Fn::Sub"
+    ] as [string, Readonly<Record<string, { readonly "Fn::Sub": string }>>];
+    return Object.entries(filled).reduce(
+      (whole, [name, value]) => whole.replace(["$", `{${name}}`].join(""), () => value["Fn::Sub"]),
+      text,
+    );
   };
+  const widgets = (): readonly Widget[] => JSON.parse(body()).widgets;
 
   /** CloudWatch's short forms written out: "." repeats one word of the row above, "..." all before. */
   function written(
@@ -241,8 +287,7 @@ describe("the dashboard", () => {
   }
 
   test("is JSON that fills what it names, and refers to what is there", () => {
-    const { "Fn::Sub": body } = resourceOf(packaged.template, "Dashboard").Properties.DashboardBody;
-    for (const [, name = ""] of body.matchAll(/\$\{([^}]+)\}/g)) {
+    for (const [, name = ""] of body().matchAll(/\$\{([^}]+)\}/g)) {
       if (!name.startsWith("AWS::")) {
         expect(packaged.template.Resources).toHaveProperty(name.split(".")[0] as string);
       }
@@ -265,8 +310,8 @@ describe("the dashboard", () => {
 
   test("shows every alarm", () => {
     const shown = widgets().flatMap(({ properties }) => properties.alarms ?? []);
-    const names = shown.map((one) => one.replace(/^.*:alarm:posthaste-trial-/, ""));
-    expect(names.sort()).toEqual(expect.arrayContaining(Object.values(FAILURES).sort()));
+    const all = ofType(packaged.template, "AWS::CloudWatch::Alarm").map(([name]) => name);
+    expect(shown.map((one) => one.replace(/^\$\{|\.Arn\}$/g, "")).sort()).toEqual(all.sort());
   });
 
   test("shows metrics that are written, and all outcomes", () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   ofType as ofTypeIn,
+  PACKAGING_MS,
   type Packaged,
   type Resource,
   ROOT,
@@ -15,7 +16,7 @@ import {
 } from "../support/package.ts";
 
 const STAGE = "trial";
-const FUNCTIONS = ["api", "check", "eventbridge", "invoke", "s3", "sns", "sqs"] as const;
+const FUNCTIONS = ["api", "canary", "check", "eventbridge", "invoke", "s3", "sns", "sqs"] as const;
 /** Those that Lambda invokes asynchronously, and tries again. */
 const ASYNCHRONOUS: ReadonlySet<string> = new Set(["eventbridge", "s3", "sns"]);
 
@@ -24,7 +25,7 @@ let packaged: Packaged;
 
 beforeAll(async () => {
   packaged = await workshop.package(STAGE);
-});
+}, PACKAGING_MS);
 
 afterAll(() => workshop.close());
 
@@ -60,6 +61,7 @@ const EVENTS = [LEDGER, ...ENQUEUE, ASIDE, allow("sqs:SendMessage", arn("DeadLet
 /** What each may do besides reading its mailboxes' secrets and writing its log. */
 const PERMISSIONS: Readonly<Record<(typeof FUNCTIONS)[number], readonly unknown[]>> = {
   api: [LEDGER, ...ENQUEUE],
+  canary: [LEDGER],
   check: [LEDGER],
   invoke: [LEDGER, allow("sqs:SendMessage", arn("RequestQueue"))],
   sns: EVENTS,
@@ -79,6 +81,14 @@ const PERMISSIONS: Readonly<Record<(typeof FUNCTIONS)[number], readonly unknown[
     ),
     allow(["s3:GetObject", "s3:PutObject"], REQUESTS),
   ],
+};
+
+/** The delivery check's own settings, where it is off. */
+const NO_CANARY = {
+  CANARY_TO: "",
+  CANARY_SECRET_ID: "",
+  CANARY_LATE_SECONDS: "300",
+  CANARY_LOST_SECONDS: "3600",
 };
 
 const capital = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
@@ -109,8 +119,8 @@ describe.each(FUNCTIONS)("function %s", (name) => {
   });
 
   test("ends before whoever waits for it gives up", () => {
-    // API Gateway waits 30 s; nobody but the caller waits for the others.
-    expect(lambda().Properties.Timeout).toBe(name === "api" ? 28 : 60);
+    // API Gateway waits 30 s; nobody but the caller waits for the others. A probe is waited for.
+    expect(lambda().Properties.Timeout).toBe(name === "api" ? 28 : name === "canary" ? 90 : 60);
   });
 
   test("is started again by Lambda only where the ledger keeps that from sending twice", () => {
@@ -174,6 +184,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
 
   test("knows the mailboxes, queues and table that its role may use", () => {
     expect(lambda().Properties.Environment.Variables).toEqual({
+      ...(name === "canary" && NO_CANARY),
       MAILBOX_SECRET_ID: { Ref: "DefaultMailbox" },
       MAILBOX_SECRET_PREFIX: `posthaste/${STAGE}/mailbox/`,
       MAILBOX_CACHE_SECONDS: "300",

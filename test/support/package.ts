@@ -11,6 +11,9 @@ import { promisify } from "node:util";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+/** How long packaging may take on a machine that does much else, in milliseconds. */
+export const PACKAGING_MS = 180_000;
+
 export interface Resource {
   readonly Type: string;
   readonly Condition?: string;
@@ -23,7 +26,7 @@ export interface Resource {
 export interface Template {
   readonly Conditions: Readonly<Record<string, unknown>>;
   readonly Resources: Readonly<Record<string, Resource>>;
-  readonly Outputs: Readonly<Record<string, unknown>>;
+  readonly Outputs: Readonly<Record<string, { readonly Condition?: string }>>;
 }
 
 export interface Packaged {
@@ -93,7 +96,9 @@ const NOTHING = Symbol("AWS::NoValue");
 export function deployed(template: Template): Template {
   const holds = (condition: unknown): boolean => {
     const [[operator, operands] = []] = Object.entries(condition as object);
+    if (operator === "Condition") return named(operands as string);
     if (operator === "Fn::Not") return !holds((operands as unknown[])[0]);
+    if (operator === "Fn::And") return (operands as unknown[]).every(holds);
     if (operator !== "Fn::Equals") throw new Error(`No reading of the condition ${operator}.`);
     const [left, right] = operands as unknown[];
     return String(left) === String(right);
@@ -116,7 +121,14 @@ export function deployed(template: Template): Template {
   const resources = Object.entries(template.Resources).filter(
     ([, { Condition }]) => Condition === undefined || named(Condition),
   );
-  return apply({ ...template, Resources: Object.fromEntries(resources) }) as Template;
+  const outputs = Object.entries(template.Outputs).filter(
+    ([, { Condition }]) => Condition === undefined || named(Condition),
+  );
+  return apply({
+    ...template,
+    Resources: Object.fromEntries(resources),
+    Outputs: Object.fromEntries(outputs),
+  }) as Template;
 }
 
 export const ofType = (
