@@ -69,7 +69,7 @@ function assemble(): Wiring | ConfigError {
         relay: new Relay(),
         tokens: createTokenSource(),
         ehloName: ownName(),
-        composer: () => import("../lib/message/compose.ts"),
+        composer: once(() => import("../lib/message/compose.ts")),
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
         plainText: async () => (await import("../lib/message/plain-text.ts")).plainText,
         signer: async () => (await import("../lib/message/dkim.ts")).signContent,

@@ -40,9 +40,10 @@ export class Group {
       // RFC 5321 §3.8: 421 may answer any command, and the server closes after it.
       if (reply.code === 421) this.#closing = reply;
       next.on(reply);
+      if (this.#closing === undefined) continue;
       // Only a reply to content is still worth waiting for: it alone decides between "taken" and "lost".
       const awaitsContent = this.#expected.some(({ phase }) => phase === "content");
-      if (this.#closing !== undefined && !awaitsContent) throw closed(next.phase, this.#closing);
+      if (!awaitsContent) throw closed(next.phase, this.#closing);
     }
   }
 

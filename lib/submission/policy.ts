@@ -30,8 +30,6 @@ export interface Proposal {
   /** The field that names the authors: `from`, or `raw`. Default `from`. */
   readonly authorsPath?: string;
   readonly recipients: readonly { readonly address: string; readonly path: string }[];
-  /** Octets in canonical form; left out where it is not known yet. */
-  readonly size?: number;
   /** The bucket of each S3 attachment, with its field. */
   readonly buckets?: readonly { readonly bucket: string; readonly path: string }[];
 }
@@ -53,7 +51,7 @@ export interface EnvironmentPolicy {
   readonly attachmentBuckets?: readonly string[] | undefined;
 }
 
-/** Every rule that the proposal breaks; empty where it may be sent. */
+/** Every rule that the proposal breaks; empty where it may be composed. */
 export function checkPolicy(
   proposal: Proposal,
   mailbox: MailboxPolicy,
@@ -62,7 +60,6 @@ export function checkPolicy(
   return [
     ...senders(proposal, mailbox),
     ...recipients(proposal, mailbox, environment),
-    ...size(proposal, mailbox),
     ...buckets(proposal, environment),
   ];
 }
@@ -100,8 +97,12 @@ function recipients(
   return found;
 }
 
-function size({ size: octets }: Proposal, { maxMessageBytes }: MailboxPolicy): PolicyViolation[] {
-  if (octets === undefined || octets <= maxMessageBytes) return [];
+/** The same for the message once its size is known: octets in canonical form. */
+export function checkSize(
+  octets: number,
+  { maxMessageBytes }: Pick<MailboxPolicy, "maxMessageBytes">,
+): readonly PolicyViolation[] {
+  if (octets <= maxMessageBytes) return [];
   const message = `the message has ${octets} octets; this mailbox sends at most ${maxMessageBytes}`;
   return [{ code: "message_too_large", path: "", message }];
 }

@@ -12,7 +12,7 @@ import { bodyHash, correlationOf, ledgerKey, messageIdFor } from "./identity.ts"
 import type { Ledger, LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
-import { checkPolicy } from "./policy.ts";
+import { checkPolicy, checkSize } from "./policy.ts";
 import type { Composer, Limits, Order, SubmitPorts } from "./submit.ts";
 
 /** A message that only lacks a session. */
@@ -191,7 +191,7 @@ async function assemble(
     ...(proposal.buckets.length > 0 && { resolveAttachment: await ports.attachments() }),
     ...(needsText(request) && { htmlToText: await ports.plainText() }),
   });
-  const tooLarge = checkPolicy({ ...proposal, size: composed.content.size }, mailbox, ports.config);
+  const tooLarge = checkSize(composed.content.size, mailbox);
   if (tooLarge.length > 0) return forbidden(id, tooLarge, addressed);
   const content =
     mailbox.dkim.length === 0

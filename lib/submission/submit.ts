@@ -78,7 +78,9 @@ export async function submitAll(
   for (const [index, entry] of prepared.entries()) {
     if ("outcome" in entry) continue;
     const key = `${entry.secretId}\n${entry.mailbox.fingerprint}`;
-    groups.set(key, [...(groups.get(key) ?? []), index]);
+    const group = groups.get(key);
+    if (group) group.push(index);
+    else groups.set(key, [index]);
   }
   await Promise.all(
     [...groups.values()].map(async (group) => {

@@ -1,6 +1,6 @@
 /**
- * How much goes through one connection on loopback into Postfix's smtp-sink, composition included:
- * small messages, and attachments of 5 MB. Each run is a process of its own, warmed by a part of what
+ * How much goes on loopback into Postfix's smtp-sink, composition included: small messages on one
+ * connection and on ten, attachments of 5 and of 25 MB. Each run is a process of its own, warmed by a part of what
  * it then measures. Postfix's smtp-source is the yardstick in C; it composes nothing. With
  * BENCH_PROFILE=<folder> each leaves a CPU profile of what is measured there.
  */
@@ -9,23 +9,39 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { createTransport } from "nodemailer";
-import { viaPosthaste } from "./ours.ts";
+import { FROM, type Job, type Sample, SENDERS, type SenderName, timed } from "./senders.ts";
 import { type Sink, startSink } from "./server.ts";
 import { alternate, type Contenders, type Figure, figure, ratio, shown, table } from "./stats.ts";
 
 const MEGABYTE = 1_000_000;
-const ATTACHMENT = 5 * MEGABYTE;
+interface Kind {
+  readonly count: number;
+  /** Messages before, so that what is measured is the compiled code. */
+  readonly warmUp: number;
+  readonly connections: number;
+  /** MB of the attachment. */
+  readonly attached: number;
+}
 const KINDS = {
-  small: { count: 1500, warmUp: 500, unit: "messages/s" },
-  "5 MB": { count: 8, warmUp: 3, unit: "MB/s" },
-} as const;
-type Kind = keyof typeof KINDS;
-const FROM = "shop@example.com";
-const TO = "a@example.net";
+  small: { count: 1500, warmUp: 500, connections: 1, attached: 0 },
+  "small, ten connections": { count: 3000, warmUp: 1000, connections: 10, attached: 0 },
+  "5 MB": { count: 8, warmUp: 3, connections: 1, attached: 5 },
+  "25 MB": { count: 3, warmUp: 1, connections: 1, attached: 25 },
+} as const satisfies Readonly<Record<string, Kind>>;
+type KindName = keyof typeof KINDS;
+/**
+ * emailjs leaves Nagle's algorithm on and ends content with a small write of its own, so most of its
+ * messages wait 40 ms for a delayed acknowledgement: of small ones it sends fewer.
+ */
+const STALLED: ReadonlySet<string> = new Set<SenderName>(["emailjs"]);
+
+function countOf(contender: string, kind: KindName): number {
+  const { count, attached } = KINDS[kind];
+  return attached === 0 && STALLED.has(contender) ? count / 10 : count;
+}
 
 export interface Throughput {
-  readonly kind: Kind;
+  readonly kind: KindName;
   readonly contender: string;
   /** Messages, or MB of attachment, in a second. */
   readonly speed: Figure;
@@ -36,43 +52,41 @@ export interface Throughput {
   readonly ratio: number;
 }
 
-interface Sample {
-  readonly milliseconds: number;
-  readonly cpu?: number;
-}
-
 export async function throughput(runs: number): Promise<readonly Throughput[]> {
   const sink = await startSink();
   if (sink === undefined) return [];
   try {
     const measures: Throughput[] = [];
-    for (const kind of Object.keys(KINDS) as Kind[]) measures.push(...(await of(sink, kind, runs)));
+    for (const kind of Object.keys(KINDS) as KindName[])
+      measures.push(...(await of(sink, kind, runs)));
     return measures;
   } finally {
     await sink.stop();
   }
 }
 
-async function of(sink: Sink, kind: Kind, runs: number): Promise<readonly Throughput[]> {
-  const { count, unit } = KINDS[kind];
+async function of(sink: Sink, kind: KindName, runs: number): Promise<readonly Throughput[]> {
+  const names = Object.keys(SENDERS) as SenderName[];
   const contenders: Contenders<Sample> = {
-    posthaste: () => child(sink, "posthaste", kind),
-    nodemailer: () => child(sink, "nodemailer", kind),
+    ...Object.fromEntries(names.map((name) => [name, () => child(sink, name, kind)])),
     "smtp-source": () => source(sink, kind),
   };
   const samples = await alternate(contenders, runs);
-  const amount = kind === "small" ? count : (count * ATTACHMENT) / MEGABYTE;
+  const { attached } = KINDS[kind];
+  const amount = (name: string) => countOf(name, kind) * (attached || 1);
   const speeds = new Map(
     [...samples].map(([name, list]) => [
       name,
-      figure(list.map(({ milliseconds }) => amount / (milliseconds / 1000))),
+      figure(list.map(({ milliseconds }) => amount(name) / (milliseconds / 1000))),
     ]),
   );
   return [...samples].map(([contender, list]) => {
     const speed = speeds.get(contender) as Figure;
-    const cpu = list.flatMap((sample) => (sample.cpu === undefined ? [] : [sample.cpu / count]));
+    const cpu = list.flatMap(({ cpu: all }) =>
+      all === undefined ? [] : [all / countOf(contender, kind)],
+    );
     return {
-      ...{ kind, contender, speed, unit },
+      ...{ kind, contender, speed, unit: attached === 0 ? "messages/s" : "MB/s" },
       ...(cpu.length > 0 && { cpuMs: figure(cpu) }),
       ratio: ratio(speed, speeds.get("nodemailer")),
     };
@@ -81,50 +95,41 @@ async function of(sink: Sink, kind: Kind, runs: number): Promise<readonly Throug
 
 const run = promisify(execFile);
 
-async function child({ port }: Sink, sender: string, kind: Kind): Promise<Sample> {
+async function child({ port }: Sink, sender: SenderName, kind: KindName): Promise<Sample> {
   const { NODE_OPTIONS: _unset, ...env } = process.env;
   const self = fileURLToPath(import.meta.url);
   const { stdout } = await run(process.execPath, [self, sender, kind, String(port)], { env });
   return JSON.parse(stdout);
 }
 
-async function source({ source: program, port, environment }: Sink, kind: Kind): Promise<Sample> {
-  const { count } = KINDS[kind];
+async function source(
+  { source: program, port, environment }: Sink,
+  kind: KindName,
+): Promise<Sample> {
+  const { count, connections, attached } = KINDS[kind];
   // What the others send: base64 is a third more, and 500 octets are a short letter.
-  const length = kind === "small" ? 500 : Math.round((ATTACHMENT * 4) / 3);
-  const args = ["-4", "-d", "-s", "1", "-m", String(count), "-l", String(length), "-f", FROM];
+  const length = attached === 0 ? 500 : Math.round((attached * MEGABYTE * 4) / 3);
+  const args = ["-4", "-d", "-s", connections, "-m", count, "-l", length, "-f", FROM].map(String);
   const begun = performance.now();
-  await run(program, [...args, "-t", TO, `inet:127.0.0.1:${port}`], { env: { ...environment } });
+  await run(program, [...args, "-t", "a@example.net", `inet:127.0.0.1:${port}`], {
+    env: { ...environment },
+  });
   return { milliseconds: performance.now() - begun };
 }
 
-function mailsOf(kind: Kind, count: number, content: string | Buffer): readonly object[] {
-  const text = "Grüße aus dem Takt.\n".repeat(20);
-  return Array.from({ length: count }, (_, index) => ({
-    from: FROM,
-    to: TO,
-    subject: `订单 ${index}`,
-    text,
-    ...(kind !== "small" && { attachments: [{ filename: "a.bin", content }] }),
-  }));
-}
-
-async function send(sender: string, kind: Kind, port: number): Promise<Sample> {
-  const octets = Buffer.alloc(ATTACHMENT, "posthaste!");
-  // Each gets the attachment as its callers have it: ours in JSON, nodemailer's in a Buffer.
-  const content = sender === "posthaste" ? octets.toString("base64") : octets;
-  const way = sender === "posthaste" ? sendOurs : sendTheirs;
-  const { count, warmUp } = KINDS[kind];
-  await way(port, mailsOf(kind, warmUp, content));
-  const mails = mailsOf(kind, count, content);
+async function measured(sender: SenderName, kind: KindName, port: number): Promise<Sample> {
+  const { warmUp, connections, attached } = KINDS[kind];
+  const count = countOf(sender, kind);
+  const job: Job = {
+    ...{ port, connections, messages: count },
+    ...{ recipients: 1, attached: attached * MEGABYTE },
+  };
+  await SENDERS[sender]({ ...job, messages: warmUp })();
+  const send = SENDERS[sender](job);
   const finish = await profile(process.env["BENCH_PROFILE"], `${sender} ${kind}`);
-  const before = process.cpuUsage();
-  const begun = performance.now();
-  await way(port, mails);
-  const milliseconds = performance.now() - begun;
-  const { user, system } = process.cpuUsage(before);
+  const sample = await timed(send);
   await finish?.();
-  return { milliseconds, cpu: (user + system) / 1000 };
+  return sample;
 }
 
 /** Of what is measured and no more: `--cpu-prof` would show mostly how modules are loaded. */
@@ -141,19 +146,6 @@ async function profile(folder: string | undefined, name: string) {
   };
 }
 
-async function sendOurs(port: number, mails: readonly object[]): Promise<void> {
-  await viaPosthaste({ host: "127.0.0.1", port, security: "none", from: FROM }, mails);
-}
-
-async function sendTheirs(port: number, mails: readonly object[]): Promise<void> {
-  const maxMessages = Number.POSITIVE_INFINITY;
-  const pool = createTransport({
-    ...{ host: "127.0.0.1", port, ignoreTLS: true, pool: true, maxConnections: 1, maxMessages },
-  });
-  await Promise.all(mails.map((mail) => pool.sendMail(mail)));
-  pool.close();
-}
-
 export function throughputTable(measures: readonly Throughput[]): string {
   return table(
     ["message", "contender", "speed (quartiles)", "unit", "CPU ms each", "of nodemailer"],
@@ -164,7 +156,8 @@ export function throughputTable(measures: readonly Throughput[]): string {
 }
 
 if (import.meta.main) {
-  const [sender = "", kind = "", port] = process.argv.slice(2);
-  const sample = await send(sender, kind as Kind, Number(port));
-  process.stdout.write(JSON.stringify(sample));
+  const [sender, kind, port] = process.argv.slice(2);
+  const sample = await measured(sender as SenderName, kind as KindName, Number(port));
+  // What a contender keeps open after it is asked to close is not waited for.
+  process.stdout.write(JSON.stringify(sample), () => process.exit());
 }
