@@ -57,11 +57,61 @@ describe("the bundles", () => {
 
   it("load every chunk they name, and none is a hidden file", async () => {
     for (const path of await modules()) {
-      expect(path).toMatch(/[\\/][^.\\/][^\\/]*\.mjs$/);
+      expect(path).toMatch(/[\\/][^.\\/][^\\/]*\.[mc]js$/);
+      if (!path.includes("chunks") || path.endsWith(".cjs")) continue;
       // A chunk that is only loaded on some errand must load then: by itself, from where it is.
-      if (path.includes("chunk-")) await import(/* @vite-ignore */ pathToFileURL(path).href);
+      const names = Object.entries(await import(/* @vite-ignore */ pathToFileURL(path).href));
+      // What is shared is handed over when the script has run; what came later would be missed.
+      if (/(start|parts)-\w+\.mjs$/.test(path)) {
+        expect(names.filter(([, value]) => value === undefined)).toEqual([]);
+      }
     }
   });
+
+  it("hold each module once: a chunk that waits has the very classes of the script", async () => {
+    const files = await modules();
+    const start = files.find((path) => path.endsWith("start-invoke.mjs")) ?? "";
+    const { handler, parts, ...shared } = await import(pathToFileURL(start).href);
+    expect(typeof handler).toBe("function");
+    expect(Object.keys(await parts()).length).toBeGreaterThan(0);
+    expect(Object.keys(shared).length).toBeGreaterThan(10);
+    const chunks = await Promise.all(
+      files.filter((path) => path.endsWith("-invoke.mjs")).map((path) => readFile(path, "utf8")),
+    );
+    // The base of every AWS exception, and of our own errors, is told apart by identity.
+    const bases = chunks.filter((text) => text.includes("extends Error"));
+    const script = await readFile(files.find((path) => /start-invoke-\w+\.cjs$/.test(path)) ?? "");
+    expect(script.includes("ServiceException")).toBe(true);
+    expect(bases.filter((text) => text.includes('"ConfigError"'))).toEqual([]);
+  });
+
+  it("run without a code cache, with one that fits, and with one that does not", async () => {
+    const own = join(outside, "cached");
+    const [built] = (await build({ outdir: own, codeCache: true })).functions.filter(
+      ({ name }) => name === "invoke",
+    );
+    const cache = built?.startup.find(({ file }) => file.includes(process.version));
+    expect(cache?.bytes).toBeGreaterThan(100_000);
+    const path = join(own, cache?.file ?? "");
+    const whole = await readFile(path);
+    const rejected = async () => {
+      const url = pathToFileURL(join(own, "invoke.mjs")).href;
+      const script = `globalThis.posthasteScripts = new Map();
+        const { handler } = await import(${JSON.stringify(url)});
+        const [code] = globalThis.posthasteScripts.values();
+        console.log(typeof handler, code.cachedDataRejected);`;
+      const node = await run(process.execPath, ["--input-type=module", "--eval", script]);
+      return node.stdout.trim();
+    };
+    expect(await rejected()).toBe("function false");
+    // Another V8 writes another version into its first octets.
+    await writeFile(path, Buffer.concat([Buffer.alloc(16), whole.subarray(16)]));
+    expect(await rejected()).toBe("function true");
+    await writeFile(path, whole.subarray(0, 1000));
+    expect(await rejected()).toBe("function true");
+    await rm(path);
+    expect(await rejected()).toBe("function undefined");
+  }, 120_000);
 });
 
 describe("the report", () => {
@@ -102,6 +152,8 @@ describe("the build", () => {
     await build({ entries: [source], outdir });
     await writeFile(join(outdir, "stale.mjs"), "");
     await build({ entries: [source], outdir });
-    expect(await readdir(outdir)).toEqual(["one.mjs", "packages.json"]);
+    expect(await readdir(outdir)).toEqual(["chunks", "one.mjs", "packages.json"]);
+    for (const file of await readdir(join(outdir, "chunks")))
+      expect(file).toMatch(/^start-one[-.]/);
   });
 });
