@@ -10,7 +10,6 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle, type Metafile, type OutputFile } from "esbuild";
-import { withCodeCache } from "./code-cache.ts";
 import { type Joined, join, type Made, type Output } from "./starter.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -26,8 +25,6 @@ export interface BuildOptions {
   readonly entries?: readonly string[];
   /** By default `dist/`, emptied first. */
   readonly outdir?: string;
-  /** A code cache beside each script, which the same version of Node loads faster; see code-cache.ts. */
-  readonly codeCache?: boolean;
 }
 
 export interface BuiltFile {
@@ -104,8 +101,7 @@ export async function build(options: BuildOptions = {}): Promise<Build> {
   for (const { path, text } of joined.flatMap(({ startup, lazy }) => [...startup, ...lazy])) {
     await writeFile(`${outdir}/${path}`, text);
   }
-  const measured = names.map((name, index) => measure(name, joined[index] as Joined));
-  const functions = options.codeCache ? await withCodeCache(outdir, measured) : measured;
+  const functions = names.map((name, index) => measure(name, joined[index] as Joined));
   await writeFile(`${outdir}/packages.json`, packagesOf(outdir, functions));
   return { outdir, functions, externals: externalsOf(metafile) };
 }
@@ -186,6 +182,6 @@ export function sizeTable({ functions }: Build): string {
 }
 
 if (import.meta.main) {
-  const built = await build({ codeCache: process.argv.includes("--code-cache") });
+  const built = await build();
   if (!process.argv.includes("--quiet")) console.log(sizeTable(built));
 }

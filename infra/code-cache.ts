@@ -1,20 +1,23 @@
 /**
- * `npm run build -- --code-cache`: V8's code cache of what a cold start runs, made by running it. Each
- * function answers its sample event once, against a mail server and a secret store on loopback, so that
- * the cache holds what a message compiles and not only what an import does.
+ * `node infra/code-cache.ts`: V8's code cache of what a cold start runs, beside each function of `dist/`,
+ * made by running it: each answers its sample event once, against a mail server and a secret store on
+ * loopback, so that the cache holds what a message compiles and not only what an import does.
  *
  * It fits the Node that made it, by version and processor, and is looked for under their names; V8
  * refuses what does not fit all the same (other flags), and then compiles as ever. It does not notice
  * another source of the same length: so the script's name has the hash of what is in it.
+ *
+ * Apart from the build, and without esbuild, so that it runs in the image of Lambda's own runtime.
  */
 import { execFile } from "node:child_process";
-import { readFile, stat } from "node:fs/promises";
-import { pathToFileURL } from "node:url";
+import { readFile, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import type { BuiltFunction } from "./build.ts";
 import { startMailServer } from "./local/mailserver.ts";
 import { startSecrets } from "./local/secrets.ts";
 
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const run = promisify(execFile);
 const TIMEOUT_MS = 60_000;
 const USER = "shop@example.com";
@@ -36,34 +39,45 @@ for (const [file, script] of scripts) {
 process.exit();
 `;
 
-/** Makes the caches, and lists each among what its function reads at start. */
-export async function withCodeCache(
-  outdir: string,
-  functions: readonly BuiltFunction[],
-): Promise<readonly BuiltFunction[]> {
+/**
+ * Makes the caches, and adds each to its function's package.
+ * @param outdir of a build
+ * @returns for each function its cache's path, relative to the repository
+ */
+export async function addCodeCache(
+  outdir = `${ROOT}dist`,
+): Promise<Readonly<Record<string, string>>> {
+  const list = `${outdir}/packages.json`;
+  const packages: Record<string, string[]> = JSON.parse(await readFile(list, "utf8"));
   const mail = await startMailServer({ users: { [USER]: PASSWORD } });
-  const secret = { host: "127.0.0.1", port: mail.ports.implicit, username: USER };
-  const secrets = await startSecrets({
-    box: JSON.stringify({
-      ...secret,
-      password: PASSWORD,
-      security: "implicit",
-      tls: { ca: mail.ca },
-    }),
-  });
+  const box = {
+    host: "127.0.0.1",
+    port: mail.ports.implicit,
+    security: "implicit",
+    username: USER,
+    password: PASSWORD,
+    tls: { ca: mail.ca },
+  };
+  const secrets = await startSecrets({ box: JSON.stringify(box) });
+  const made: Record<string, string> = {};
   try {
-    const made: BuiltFunction[] = [];
-    for (const one of functions) made.push(await cached(outdir, one, secrets.url));
-    return made;
+    for (const [name, files] of Object.entries(packages)) {
+      const script = files.find((file) => file.endsWith(".cjs"));
+      if (script === undefined) throw new Error(`${name} was not built by infra/build.ts`);
+      await warm(resolve(ROOT, outdir, `${name}.mjs`), await sample(name), secrets.url);
+      const cache = `${script}.${process.version}-${process.arch}`;
+      packages[name] = [...files.filter((file) => file !== cache), cache];
+      made[name] = cache;
+    }
   } finally {
     await Promise.all([mail.close(), secrets.close()]);
   }
+  await writeFile(list, `${JSON.stringify(packages, null, 2)}\n`);
+  return made;
 }
 
-async function cached(outdir: string, one: BuiltFunction, url: string): Promise<BuiltFunction> {
-  const { name, startup } = one;
-  const bundle = pathToFileURL(`${outdir}/${name}.mjs`).href;
-  const args = ["--input-type=module", "-e", RUNNER, "--", bundle, await sample(name)];
+async function warm(bundle: string, event: string, url: string): Promise<void> {
+  const args = ["--input-type=module", "-e", RUNNER, "--", pathToFileURL(bundle).href, event];
   await run(process.execPath, args, {
     timeout: TIMEOUT_MS,
     env: {
@@ -78,18 +92,14 @@ async function cached(outdir: string, one: BuiltFunction, url: string): Promise<
       LOG_LEVEL: "silent",
     },
   });
-  const script = startup.find(({ file }) => file.endsWith(".cjs"))?.file;
-  const file = `${script}.${process.version}-${process.arch}`;
-  const { size: bytes } = await stat(`${outdir}/${file}`);
-  return {
-    ...one,
-    startup: [...startup, { file, bytes }],
-    startupBytes: one.startupBytes + bytes,
-  };
 }
 
 /** `{}` for what has none, as `check`. */
 async function sample(name: string): Promise<string> {
   const file = new URL(`local/events/${EVENTS[name] ?? name}.json`, import.meta.url);
   return readFile(file, "utf8").catch(() => "{}");
+}
+
+if (import.meta.main) {
+  for (const file of Object.values(await addCodeCache())) console.log(file);
 }
