@@ -10,7 +10,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle, type Metafile, type OutputFile } from "esbuild";
-import { type Joined, join, type Made, type Output } from "./starter.ts";
+import { BANNER, type Joined, join, type Made, type Output } from "./starter.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -19,6 +19,28 @@ const NOT_HANDLERS: ReadonlySet<string> = new Set(["wiring.ts", "http.ts", "even
 
 /** What every plain message needs, though not before the secret is on its way; see starter.ts. */
 const SOON: readonly string[] = ["lib/message/compose.ts"];
+
+/** What esbuild is told of every function, and of what is measured beside them. */
+export const ESBUILD = {
+  absWorkingDir: ROOT,
+  entryNames: "[name]",
+  // Never `[name]`, which comes from a package's file or folder: one that begins with a dot would
+  // make a hidden file, and those are left out of a package.
+  chunkNames: "chunks/chunk-[hash]",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  // The `main` of the AWS clients is CommonJS, of which no bundler can drop the unused parts.
+  mainFields: ["module", "main"] as string[],
+  minify: true,
+  legalComments: "none",
+  banner: { js: BANNER },
+  metafile: true,
+  logLevel: "warning",
+} as const;
 
 export interface BuildOptions {
   /** Sources of the handlers; by default all of `functions/`. */
@@ -72,26 +94,11 @@ export async function build(options: BuildOptions = {}): Promise<Build> {
   await rm(outdir, { recursive: true, force: true });
   if (entries.length === 0) throw new Error("functions/ holds no handler to build");
   const { outputFiles, metafile } = await bundle({
-    absWorkingDir: ROOT,
+    ...ESBUILD,
+    banner: {},
     entryPoints: [...entries],
     outdir,
     write: false,
-    entryNames: "[name]",
-    // Never `[name]`, which comes from a package's file or folder: one that begins with a dot would
-    // make a hidden file, and those are left out of a package.
-    chunkNames: "chunks/chunk-[hash]",
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    // The `main` of the AWS clients is CommonJS, of which no bundler can drop the unused parts.
-    mainFields: ["module", "main"],
-    minify: true,
-    legalComments: "none",
-    metafile: true,
-    logLevel: "warning",
   });
   const outputs = outputsOf(outdir, metafile, outputFiles);
   const names = entries.map((entry) => basename(entry, ".ts"));

@@ -35,7 +35,7 @@ export interface Made {
 }
 
 /** The chunks hold CommonJS that calls `require` for Node's modules; an ES module has none. */
-const BANNER =
+export const BANNER =
   'import { createRequire as posthasteCreateRequire } from "node:module";' +
   "const require = posthasteCreateRequire(import.meta.url);";
 

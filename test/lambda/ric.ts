@@ -45,6 +45,7 @@ export interface RicOptions {
 }
 
 export interface RicFunction {
+  readonly pid: number | undefined;
   /** From the making of the process to its coming for the first event, in milliseconds. */
   readonly initMs: Promise<number>;
   readonly initError: Promise<RuntimeFault>;
@@ -95,6 +96,7 @@ export async function startRic(options: RicOptions): Promise<RicFunction> {
   }
   const ended = once(child, "exit").then(([code, signal]) => ({ code, signal }));
   return {
+    pid: child.pid,
     initMs: api.ready.then(() => performance.now() - begun),
     initError: api.initError,
     ended,
