@@ -1,6 +1,6 @@
 /**
- * The composition root: the only place where adapters are made, once for each instance. Nothing is
- * read before the first use, so that a bad environment is an answer and not a crash at start.
+ * The composition root: the only place where adapters are made, once for each instance. A bad
+ * environment is an answer and not a crash at start.
  */
 import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
@@ -8,6 +8,7 @@ import { secretsManager } from "../lib/aws/secrets-manager.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
+import { endpointOf } from "../lib/submission/mailbox.ts";
 import { Mailboxes } from "../lib/submission/mailboxes.ts";
 import type { SecretReader, SharedState } from "../lib/submission/ports.ts";
 import type { QueuePorts } from "../lib/submission/queue.ts";
@@ -41,7 +42,8 @@ export function wiring(): Wiring {
 function assemble(): Wiring | ConfigError {
   try {
     const config = loadConfig(process.env);
-    const { ledgerTable } = config;
+    const { ledgerTable, relay } = config;
+    const ehloName = ownName();
     const table = ledgerTable === undefined ? undefined : once(() => openTable(ledgerTable));
     const shared = table && (async () => (await table()).shared);
     const log = jsonLog({ level: config.logLevel, addresses: config.logAddresses });
@@ -66,9 +68,11 @@ function assemble(): Wiring | ConfigError {
           shared,
         }),
         rate: new RateLimit(shared),
-        relay: new Relay(),
+        relay: new Relay({
+          ahead: relay === undefined ? undefined : { endpoint: endpointOf(relay), ehloName },
+        }),
         tokens: createTokenSource(),
-        ehloName: ownName(),
+        ehloName,
         composer: once(() => import("../lib/message/compose.ts")),
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
         plainText: async () => (await import("../lib/message/plain-text.ts")).plainText,
@@ -81,6 +85,22 @@ function assemble(): Wiring | ConfigError {
     throw error;
   }
 }
+
+/**
+ * In Lambda's init, the default mailbox's secret is asked for: the first invocation finds it there or on
+ * its way. What is wrong is told then, by the answer.
+ */
+function prefetch(): void {
+  try {
+    const { config, ports } = wiring();
+    if (config.secretId !== undefined && config.cacheSeconds > 0) {
+      ports.mailboxes.prefetch(config.secretId);
+    }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+}
+prefetch();
 
 function queuePorts(config: Config): QueuePorts {
   const { payloadBucket: bucket } = config;

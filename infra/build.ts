@@ -6,20 +6,41 @@
  * start pays for static imports alone, so what is loaded later is counted apart.
  */
 import { readdirSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
-import { basename, join, relative, resolve, sep } from "node:path";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { basename, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build as bundle, type Metafile } from "esbuild";
+import { build as bundle, type Metafile, type OutputFile } from "esbuild";
+import { BANNER, type Joined, join, type Made, type Output } from "./starter.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 /** What handlers share: the composition root, and what HTTP and other events have in common. */
 const NOT_HANDLERS: ReadonlySet<string> = new Set(["wiring.ts", "http.ts", "events.ts"]);
 
-/** The AWS clients hold CommonJS that calls `require` for Node's modules; an ES module has none. */
-const BANNER =
-  'import { createRequire as posthasteCreateRequire } from "node:module";' +
-  "const require = posthasteCreateRequire(import.meta.url);";
+/** What every plain message needs, though not before the secret is on its way; see starter.ts. */
+const SOON: readonly string[] = ["lib/message/compose.ts"];
+
+/** What esbuild is told of every function, and of what is measured beside them. */
+export const ESBUILD = {
+  absWorkingDir: ROOT,
+  entryNames: "[name]",
+  // Never `[name]`, which comes from a package's file or folder: one that begins with a dot would
+  // make a hidden file, and those are left out of a package.
+  chunkNames: "chunks/chunk-[hash]",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  // The `main` of the AWS clients is CommonJS, of which no bundler can drop the unused parts.
+  mainFields: ["module", "main"] as string[],
+  minify: true,
+  legalComments: "none",
+  banner: { js: BANNER },
+  metafile: true,
+  logLevel: "warning",
+} as const;
 
 export interface BuildOptions {
   /** Sources of the handlers; by default all of `functions/`. */
@@ -54,11 +75,11 @@ export interface Build {
 }
 
 export function handlerSources(): readonly string[] {
-  const folder = join(ROOT, "functions");
+  const folder = `${ROOT}functions`;
   return readdirSync(folder)
     .filter((file) => file.endsWith(".ts") && !NOT_HANDLERS.has(file))
     .sort()
-    .map((file) => join(folder, file));
+    .map((file) => `${folder}/${file}`);
 }
 
 /**
@@ -68,80 +89,73 @@ export function handlerSources(): readonly string[] {
  */
 export async function build(options: BuildOptions = {}): Promise<Build> {
   const entries = options.entries ?? handlerSources();
-  const outdir = resolve(options.outdir ?? join(ROOT, "dist"));
+  const outdir = resolve(options.outdir ?? `${ROOT}dist`);
   // A chunk's name is a hash of its content: without this, those of old builds would pile up.
   await rm(outdir, { recursive: true, force: true });
   if (entries.length === 0) throw new Error("functions/ holds no handler to build");
-  const { metafile } = await bundle({
-    absWorkingDir: ROOT,
+  const { outputFiles, metafile } = await bundle({
+    ...ESBUILD,
+    banner: {},
     entryPoints: [...entries],
     outdir,
-    entryNames: "[name]",
-    // Never `[name]`, which comes from a package's file or folder: one that begins with a dot would
-    // make a hidden file, and those are left out of a package.
-    chunkNames: "chunks/chunk-[hash]",
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node20",
-    // The `main` of the AWS clients is CommonJS, of which no bundler can drop the unused parts.
-    mainFields: ["module", "main"],
-    minify: true,
-    legalComments: "none",
-    banner: { js: BANNER },
-    metafile: true,
-    logLevel: "warning",
+    write: false,
   });
+  const outputs = outputsOf(outdir, metafile, outputFiles);
   const names = entries.map((entry) => basename(entry, ".ts"));
-  for (const name of names) assertHandler(metafile, outdir, name);
-  const functions = names.map((name) => measure(metafile, outdir, name));
-  await writeFile(join(outdir, "packages.json"), packagesOf(outdir, functions));
+  for (const name of names) assertHandler(outputs, name);
+  const joined = await Promise.all(names.map((name) => join(name, outputs, SOON)));
+  await mkdir(`${outdir}/chunks`, { recursive: true });
+  for (const { path, text } of joined.flatMap(({ startup, lazy }) => [...startup, ...lazy])) {
+    await writeFile(`${outdir}/${path}`, text);
+  }
+  const functions = names.map((name, index) => measure(name, joined[index] as Joined));
+  await writeFile(`${outdir}/packages.json`, packagesOf(outdir, functions));
   return { outdir, functions, externals: externalsOf(metafile) };
+}
+
+function measure(name: string, joined: Joined): BuiltFunction {
+  const bytes = ({ path: file, text, source }: Made): BuiltFile => {
+    const size = Buffer.byteLength(text);
+    return source === undefined ? { file, bytes: size } : { file, bytes: size, source };
+  };
+  const startup = joined.startup.map(bytes);
+  const lazy = joined.lazy.map(bytes);
+  return { name, startup, startupBytes: sum(startup), lazy, lazyBytes: sum(lazy) };
+}
+
+/** What esbuild made, by the path below the output folder. */
+function outputsOf(
+  outdir: string,
+  metafile: Metafile,
+  files: readonly OutputFile[],
+): ReadonlyMap<string, Output> {
+  const below = (path: string) => slashed(relative(outdir, resolve(ROOT, path)));
+  const texts = new Map(files.map(({ path, text }) => [below(path), text]));
+  return new Map(
+    Object.entries(metafile.outputs).map(([path, { imports, exports, entryPoint }]) => {
+      const own = below(path);
+      const inside = imports.map((one) =>
+        one.external === true ? one : { ...one, path: below(one.path) },
+      );
+      const text = texts.get(own) ?? "";
+      return [own, { path: own, text, imports: inside, exports, source: entryPoint }];
+    }),
+  );
 }
 
 /** For `serverless.yml`, which puts only a function's own chunks into its package. */
 function packagesOf(outdir: string, functions: readonly BuiltFunction[]): string {
   const packages = functions.map(({ name, startup, lazy }) => [
     name,
-    [...startup, ...lazy].map(({ file }) => slashed(relative(ROOT, join(outdir, file)))),
+    [...startup, ...lazy].map(({ file }) => slashed(relative(ROOT, `${outdir}/${file}`))),
   ]);
   return `${JSON.stringify(Object.fromEntries(packages), null, 2)}\n`;
 }
 
 /** A module that handlers merely share must not be deployed as a function that fails when called. */
-function assertHandler({ outputs }: Metafile, outdir: string, name: string): void {
-  if (outputs[outputOf(outdir, name)]?.exports.includes("handler")) return;
+function assertHandler(outputs: ReadonlyMap<string, Output>, name: string): void {
+  if (outputs.get(`${name}.mjs`)?.exports.includes("handler")) return;
   throw new Error(`${name}.ts exports no handler; if it is none, say so in infra/build.ts`);
-}
-
-function measure({ outputs }: Metafile, outdir: string, name: string): BuiltFunction {
-  const described = (paths: Iterable<string>): readonly BuiltFile[] =>
-    [...paths].map((path) => {
-      const bytes = outputs[path]?.bytes ?? 0;
-      const file = slashed(relative(outdir, resolve(ROOT, path)));
-      const source = outputs[path]?.entryPoint;
-      return source === undefined ? { file, bytes } : { file, bytes, source };
-    });
-  const entry = outputOf(outdir, name);
-  const atStart = reached(outputs, entry, false);
-  const startup = described(atStart);
-  const later = [...reached(outputs, entry, true)].filter((path) => !atStart.has(path));
-  const lazy = described(later);
-  return { name, startup, startupBytes: sum(startup), lazy, lazyBytes: sum(lazy) };
-}
-
-/** Walks the import graph that esbuild reports: static imports load at once, dynamic ones later. */
-function reached(outputs: Metafile["outputs"], entry: string, lazily: boolean): Set<string> {
-  const seen = new Set([entry]);
-  // A set is walked in the order of insertion, what is added on the way included.
-  for (const path of seen) {
-    for (const { path: next, kind, external } of outputs[path]?.imports ?? []) {
-      if (external !== true && (lazily || kind === "import-statement")) seen.add(next);
-    }
-  }
-  return seen;
 }
 
 function externalsOf({ outputs }: Metafile): readonly string[] {
@@ -151,10 +165,6 @@ function externalsOf({ outputs }: Metafile): readonly string[] {
 
 const sum = (files: readonly BuiltFile[]): number =>
   files.reduce((octets, { bytes }) => octets + bytes, 0);
-
-/** esbuild's key for a function's entry: a path relative to the repository. */
-const outputOf = (outdir: string, name: string): string =>
-  slashed(relative(ROOT, join(outdir, `${name}.mjs`)));
 
 const slashed = (path: string): string => path.split(sep).join("/");
 

@@ -37,6 +37,16 @@ const seconds = z.pipe(
   z.string().check(z.regex(/^\d{1,6}$/, "must be a whole number of seconds")),
   z.transform(Number),
 );
+const RELAY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?):(\d{1,5})$/;
+const relay = z.string().check(
+  z.refine(
+    (value) => {
+      const port = Number(RELAY.exec(value)?.[1]);
+      return port >= 1 && port <= 65535;
+    },
+    { error: 'must be "host:port"' },
+  ),
+);
 const levels = ["debug", "info", "warn", "error", "silent"] as const;
 
 const Environment = z.object({
@@ -49,9 +59,7 @@ const Environment = z.object({
   PAYLOAD_BUCKET: z.optional(text),
   ATTACHMENT_BUCKETS: z._default(list, []),
   ALLOWED_RECIPIENTS: z.optional(addresses),
-  RELAY: z.optional(
-    z.string().check(z.regex(/^(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):\d{1,5}$/, 'must be "host:port"')),
-  ),
+  RELAY: z.optional(relay),
   TRANSCRIPT: z._default(z.enum(["full", "off"], { error: 'must be "full" or "off"' }), "full"),
   LOG_LEVEL: z._default(z.enum(levels, { error: `must be one of ${levels.join(", ")}` }), "info"),
   LOG_ADDRESSES: z._default(z.enum(["on", "off"], { error: 'must be "on" or "off"' }), "off"),
@@ -82,6 +90,7 @@ export interface Config {
   readonly attachmentBuckets: readonly string[];
   /** Absent: anyone. */
   readonly allowedRecipients: readonly string[] | undefined;
+  /** `host:port`, to connect to while the secret is being read. */
   readonly relay: string | undefined;
   readonly transcript: "full" | "off";
   readonly logLevel: (typeof levels)[number];

@@ -29,6 +29,8 @@ export interface Secrets {
   fail(mode: SecretsFault | undefined): void;
   /** Every answer waits so many milliseconds. */
   delay(milliseconds: number): void;
+  /** Every answer waits for this, until it is called with `undefined`. */
+  hold(until: Promise<unknown> | undefined): void;
   close(): Promise<void>;
 }
 
@@ -41,6 +43,7 @@ export async function startSecrets(
   let calls = 0;
   let failure: SecretsFault | undefined;
   let delay = 0;
+  let held: Promise<unknown> | undefined;
 
   /** Nothing for a request that is left to hang. */
   const answer = async (request: IncomingMessage): Promise<Answer | undefined> => {
@@ -48,6 +51,7 @@ export async function startSecrets(
     const operation = String(request.headers["x-amz-target"]).replace("secretsmanager.", "");
     if (operation === "GetSecretValue") calls += 1;
     if (delay > 0) await wait(delay);
+    await held;
     if (failure === "hang") return undefined;
     if (failure !== undefined) return fault(failure.status, failure.type);
     try {
@@ -87,6 +91,9 @@ export async function startSecrets(
     },
     delay: (milliseconds) => {
       delay = milliseconds;
+    },
+    hold: (until) => {
+      held = until;
     },
     close: () =>
       new Promise((resolve) => {

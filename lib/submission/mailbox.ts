@@ -188,7 +188,7 @@ export function parseMailboxSecret(secret: string, source = ""): Mailbox {
   const from = parseMailbox(rest.from ?? username ?? "");
   const own = from.ok ? { address: from.value.address, name: from.value.name } : undefined;
   return Object.freeze({
-    endpoints: [host].flat().map((entry) => endpoint(entry, port, security)),
+    endpoints: [host].flat().map((entry) => endpointOf(entry, port, security)),
     username,
     password: rest.password,
     from: own,
@@ -242,7 +242,8 @@ function fault(message: string): string {
 
 const DEFAULT_PORT = { implicit: 465, starttls: 587, none: 25 } as const;
 
-function endpoint(entry: string, port: number | undefined, security: Security | undefined) {
+/** Where an entry of `host` leads, by what the secret says beside it. */
+export function endpointOf(entry: string, port?: number, security?: Security) {
   const named = split(entry) as { host: string; port: number | undefined };
   const used = named.port ?? port ?? DEFAULT_PORT[security ?? "starttls"];
   return {

@@ -10,6 +10,8 @@ import { SecretError, type SecretReader, type SharedState } from "./ports.ts";
 export const REFUSED_REST_MS = 15 * 60_000;
 /** While credentials rest, the secret is looked at this often: it may have been mended. */
 const REFUSED_LOOK_MS = 10_000;
+/** How long a read ahead may take by the wall clock before it counts as lost. */
+const AHEAD_MS = 5_000;
 
 interface Held {
   readonly mailbox: Mailbox;
@@ -32,13 +34,22 @@ export class Mailboxes {
   readonly #refused = new Map<string, { readonly until: number; readonly message: string }>();
   readonly #proven = new Set<string>();
   readonly #trials = new Map<string, Promise<void>>();
+  /** Reads that nobody has asked for yet: when they began, by the wall clock. */
+  readonly #ahead = new Map<string, number>();
 
   constructor(options: MailboxesOptions) {
     this.#options = options;
   }
 
+  /** Reads a secret before anybody asks for it; a failure is told to whoever does. */
+  prefetch(id: string): void {
+    this.#ahead.set(id, Date.now());
+    this.#read(id).catch(() => {});
+  }
+
   /** @throws MailboxError */
   async load(id: string): Promise<Mailbox> {
+    this.#dropLost(id);
     const held = this.#held.get(id);
     if (held === undefined) return this.#read(id);
     const age = this.#options.now() - held.readAt;
@@ -118,6 +129,20 @@ export class Mailboxes {
     }
   }
 
+  /**
+   * An instance may be frozen between its init and its first invocation, for hours: an answer that had
+   * not come by then never will, one that had may be old, and the monotonic clock may have stood still.
+   */
+  #dropLost(id: string): void {
+    const begun = this.#ahead.get(id);
+    if (begun === undefined) return;
+    this.#ahead.delete(id);
+    const life = this.#held.has(id) ? this.#options.cacheSeconds * 1000 : AHEAD_MS;
+    if (Date.now() - begun < life) return;
+    this.#held.delete(id);
+    this.#flights.delete(id);
+  }
+
   async #readOrStale(id: string, last: Mailbox): Promise<Mailbox> {
     try {
       return await this.#read(id);
@@ -130,7 +155,9 @@ export class Mailboxes {
   #read(id: string): Promise<Mailbox> {
     const under = this.#flights.get(id);
     if (under !== undefined) return under;
-    const flight = this.#fetch(id).finally(() => this.#flights.delete(id));
+    const flight = this.#fetch(id).finally(() => {
+      if (this.#flights.get(id) === flight) this.#flights.delete(id);
+    });
     this.#flights.set(id, flight);
     return flight;
   }

@@ -80,6 +80,10 @@ export interface SendOptions {
 export interface Relay {
   /** Never rejects for what a server or the network does: the report tells. */
   send(target: Target, submissions: readonly Submission[], options: SendOptions): Promise<Sent>;
+  /** Connects before the mailbox is known, where and when that may help. Never fails. */
+  prepare?(options: Pick<SendOptions, "timeLeft">): void;
+  /** Lets go of what was prepared and not used. */
+  release?(): Promise<void>;
 }
 
 export interface TokenSource {

@@ -46,6 +46,8 @@ export async function prepare(
   if (!parsed.ok) return malformed(order.id, parsed.issues);
   const { request } = parsed;
   const id = request.idempotencyKey ?? order.id;
+  // Its packets are on their way while the composer is being loaded.
+  ports.relay.prepare?.({ timeLeft: limits.timeLeft() });
   const loading = ports.composer();
   // Awaited below; a failure to load it is told there.
   loading.catch(() => {});

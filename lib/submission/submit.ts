@@ -72,6 +72,19 @@ export async function submitAll(
   orders: readonly Order[],
   limits: Limits,
 ): Promise<readonly Result[]> {
+  try {
+    return await submitOrders(ports, orders, limits);
+  } finally {
+    // A connection made ahead that nobody came to use must not outlive the invocation.
+    await ports.relay.release?.();
+  }
+}
+
+async function submitOrders(
+  ports: SubmitPorts,
+  orders: readonly Order[],
+  limits: Limits,
+): Promise<readonly Result[]> {
   const prepared = await Promise.all(orders.map((order) => prepare(ports, order, limits)));
   const results = prepared.map((entry) => ("outcome" in entry ? entry : undefined));
   const groups = new Map<string, number[]>();

@@ -41,6 +41,8 @@ export interface Account {
   readonly username?: string;
   readonly password?: string;
   readonly ca?: string;
+  /** Default: PLAIN. */
+  readonly mechanism?: string;
 }
 
 export interface Mail {
@@ -55,7 +57,7 @@ export interface Mail {
  * Resolves when the last is taken.
  */
 export async function viaNodemailer(
-  { security, username: user, password: pass, ca }: Account,
+  { security, username: user, password: pass, ca, mechanism = "PLAIN" }: Account,
   port: number,
   mails: readonly Mail[],
   options: { readonly pool?: boolean } = {},
@@ -66,7 +68,7 @@ export async function viaNodemailer(
     secure: security === "implicit",
     requireTLS: security === "starttls",
     ignoreTLS: security === "none",
-    authMethod: "PLAIN",
+    authMethod: mechanism,
     ...(user !== undefined && { auth: { user, pass: pass ?? "" } }),
     ...(ca !== undefined && { tls: { ca } }),
   };

@@ -1,8 +1,9 @@
 /**
- * The function that one would write with nodemailer: the request checked, the secret read, the message
- * sent, an outcome told. Bundled by the same build, from the same packages, for the cold start.
+ * The function that one would write with nodemailer: middy around it, the request checked, the secret
+ * read, the message sent, an outcome told. Bundled from the same packages, for the cold start.
  */
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import middy from "@middy/core";
 import { createTransport } from "nodemailer";
 import * as z from "zod/mini";
 
@@ -10,25 +11,30 @@ const request = z.strictObject({ to: z.string(), subject: z.string(), text: z.st
 const mailbox = z.object({
   host: z.string(),
   port: z.number(),
+  security: z.enum(["implicit", "starttls"]),
   username: z.string(),
   password: z.string(),
-  tls: z.object({ ca: z.string() }),
+  tls: z.optional(z.object({ ca: z.string() })),
 });
 
 const client = new SecretsManagerClient({ maxAttempts: 3 });
 
-export async function handler(event: unknown): Promise<{ outcome: string; response: string }> {
+async function send(event: unknown): Promise<{ outcome: string; response: string }> {
   const message = request.parse(event);
   const SecretId = process.env["MAILBOX_SECRET_ID"];
   const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId }));
-  const { host, port, username, password, tls } = mailbox.parse(JSON.parse(SecretString ?? ""));
+  const found = mailbox.parse(JSON.parse(SecretString ?? ""));
+  const { host, port, security, username, password, tls } = found;
   const transport = createTransport({
     host,
     port,
-    secure: true,
+    secure: security === "implicit",
+    requireTLS: security === "starttls",
     auth: { user: username, pass: password },
-    tls,
+    ...(tls && { tls }),
   });
   const { response } = await transport.sendMail({ from: username, ...message });
   return { outcome: "accepted", response };
 }
+
+export const handler = middy(send);

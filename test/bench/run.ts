@@ -1,10 +1,11 @@
 /**
  * `npm run bench`: everything that is measured, side by side with nodemailer, in one run.
  *
- *     npm run bench -- [latency] [batch] [throughput] [memory] [size] [--runs=5]
+ *     npm run bench -- [latency] [batch] [stalls] [throughput] [memory] [size] [early] [session] [--runs=5] [--quick]
  *
  * Sections not named are left out; with none named all run, and only then test/bench/results.json is
- * written, so that the figures kept are always those of one run on one machine.
+ * written, with the pages and charts that show it (report.ts), so that the figures kept are always
+ * those of one run on one machine. `--quick` tries everything once, near, and writes nothing.
  *
  * On loopback the kernel's delayed acknowledgements cost 40 ms wherever one side's Nagle waits for
  * the other, which no figure should hide or blame on the wrong one: what runs at distance 0 is
@@ -16,15 +17,19 @@ import { cpus, loadavg, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { cold, coldTable } from "./cold.ts";
+import { cpu, cpuTable } from "./cpu.ts";
+import { early, earlyTable } from "./early.ts";
 import { batch, latency, latencyTable } from "./latency.ts";
 import { measure, table as memoryTable } from "./memory.ts";
+import { type Results, write } from "./report.ts";
+import { stalls, stallsTable } from "./stalls.ts";
 import { throughput, throughputTable } from "./throughput.ts";
 
 interface Section<T> {
   readonly title: string;
   /** How often where nobody says. */
   readonly runs: number;
-  /** What of it is of interest where acknowledgements come at once; absent: all. */
+  /** What of it is of interest where acknowledgements come at once, and for a try; absent: all. */
   readonly near?: (runs: number) => Promise<T>;
   readonly measure: (runs: number) => Promise<T>;
   readonly table: (measured: T) => string;
@@ -56,9 +61,15 @@ const SECTIONS = {
   batch: section({
     title: "Ten messages in one session; nodemailer: pool of one connection",
     runs: 5,
-    near: (runs) => batch(runs, [0]),
+    near: (runs) => batch(runs, 0),
     measure: batch,
     table: latencyTable,
+  }),
+  stalls: section({
+    title: "Delayed acknowledgements for one message, counted by the kernel",
+    runs: 7,
+    measure: stalls,
+    table: stallsTable,
   }),
   throughput: section({
     title: "One connection into smtp-sink, composition included",
@@ -74,9 +85,22 @@ const SECTIONS = {
   }),
   size: section({
     title: "Bundles, and a fresh process to its first result",
-    runs: 10,
+    runs: 15,
     measure: cold,
     table: coldTable,
+  }),
+  early: section({
+    title: "RELAY: a cold start at a distance, the secret after 30 ms",
+    runs: 7,
+    near: (runs) => early(runs, [20]),
+    measure: early,
+    table: earlyTable,
+  }),
+  session: section({
+    title: "CPU of a warm session, implicit TLS and PLAIN",
+    runs: 7,
+    measure: cpu,
+    table: cpuTable,
   }),
 } as const;
 type Name = keyof typeof SECTIONS;
@@ -84,30 +108,33 @@ const NAMES = Object.keys(SECTIONS) as Name[];
 /** Where a stall of 40 ms would show. */
 const NEAR: ReadonlySet<Name> = new Set(["latency", "batch", "throughput"]);
 
+/** Measured in a namespace of its own, where the kernel counts nobody else. */
+const ALONE: ReadonlySet<Name> = new Set(["stalls"]);
+
+const UP = 'ip link set lo up && exec "$@"';
 const ACKNOWLEDGE_AT_ONCE =
   "ip link set lo up && ip route replace local 127.0.0.0/8 dev lo table local src 127.0.0.1 " +
   "quickack 1 && ip route replace local 127.0.0.1 dev lo table local src 127.0.0.1 quickack 1 " +
   '&& exec "$@"';
 
-/** The same section in a process whose loopback has no delayed acknowledgements. */
-async function nearby(name: Name, runs: number | undefined): Promise<Outcome | string> {
+/** The same section in a process whose loopback is another, prepared by these commands. */
+async function apart(
+  name: Name,
+  runs: number | undefined,
+  prepare: string,
+): Promise<Outcome | string> {
   const self = fileURLToPath(import.meta.url);
   const more = runs === undefined ? [] : [`--runs=${runs}`];
   const args = [process.execPath, self, name, "--near", ...more];
   try {
     const run = promisify(execFile);
-    const { stdout } = await run("unshare", [
-      "--net",
-      "sh",
-      "-c",
-      ACKNOWLEDGE_AT_ONCE,
-      "sh",
-      ...args,
-    ]);
+    const { stdout } = await run("unshare", ["--net", "sh", "-c", prepare, "sh", ...args], {
+      maxBuffer: 64 * 1024 * 1024,
+    });
     const line = /^@(.*)$/m.exec(stdout)?.[1];
     return JSON.parse(line ?? "null") ?? `nothing came: ${stdout}`;
   } catch (error) {
-    return `not measured with acknowledgements at once: ${(error as Error).message.split("\n")[0]}`;
+    return `not measured in a network namespace: ${(error as Error).message.split("\n")[0]}`;
   }
 }
 
@@ -122,12 +149,18 @@ function git(...args: string[]): string {
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { runs: { type: "string" }, near: { type: "boolean", default: false } },
+    options: {
+      runs: { type: "string" },
+      near: { type: "boolean", default: false },
+      quick: { type: "boolean", default: false },
+    },
   });
   const unknown = positionals.filter((name) => !NAMES.includes(name as Name));
-  const runs = values.runs === undefined ? undefined : Number(values.runs);
+  const { quick } = values;
+  const asked = values.runs === undefined ? undefined : Number(values.runs);
+  const runs = asked ?? (quick ? 1 : undefined);
   if (unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
-    throw new TypeError(`usage: npm run bench -- [${NAMES.join("] [")}] [--runs=5]`);
+    throw new TypeError(`usage: npm run bench -- [${NAMES.join("] [")}] [--runs=5] [--quick]`);
   }
   const chosen = NAMES.filter((name) => positionals.length === 0 || positionals.includes(name));
   if (values.near) {
@@ -147,22 +180,24 @@ async function main(): Promise<void> {
   console.log(`${JSON.stringify(machine)}\n`);
   const results: Record<string, unknown> = {};
   for (const name of chosen) {
-    const outcome = await SECTIONS[name](runs, false);
-    console.log(`## ${outcome.title}\n\n${outcome.text}\n`);
-    if (!NEAR.has(name)) {
-      results[name] = outcome.measured;
-      continue;
-    }
-    const near = await nearby(name, runs);
-    const said = typeof near === "string" ? near : near.text;
-    console.log(`### the same, every segment acknowledged at once\n\n${said}\n`);
-    const acknowledgedAtOnce = typeof near === "string" ? undefined : near.measured;
-    results[name] = { usual: outcome.measured, acknowledgedAtOnce };
+    const said = (one: Outcome | string) => (typeof one === "string" ? one : one.text);
+    const kept = (one: Outcome | string) => (typeof one === "string" ? undefined : one.measured);
+    const outcome = ALONE.has(name)
+      ? await apart(name, runs, UP)
+      : await SECTIONS[name](runs, quick);
+    const title = typeof outcome === "string" ? name : outcome.title;
+    console.log(`## ${title}\n\n${said(outcome)}\n`);
+    results[name] = kept(outcome);
+    if (!NEAR.has(name)) continue;
+    const near = await apart(name, runs, ACKNOWLEDGE_AT_ONCE);
+    console.log(`### the same, every segment acknowledged at once\n\n${said(near)}\n`);
+    results[name] = { usual: kept(outcome), acknowledgedAtOnce: kept(near) };
   }
-  if (chosen.length < NAMES.length) return;
+  if (quick || chosen.length < NAMES.length) return;
   const file = new URL("results.json", import.meta.url);
   await writeFile(file, `${JSON.stringify({ ...machine, ...results }, null, 2)}\n`);
-  console.log(`written to ${fileURLToPath(file)}`);
+  const pages = await write({ ...machine, ...results } as Results);
+  console.log(["written: test/bench/results.json", ...pages].join("\n"));
 }
 
 await main();

@@ -16,6 +16,7 @@ export interface BenchServer {
   readonly password: string;
   readonly to: string;
   readonly chunking: boolean;
+  readonly mechanisms: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -31,6 +32,7 @@ export async function startServer(): Promise<BenchServer> {
       ...mta.users[0],
       to: `carol@${mta.domain}`,
       chunking: true,
+      mechanisms: ["PLAIN", "LOGIN", "SCRAM-SHA-256"],
       stop: () => mta.stop(),
     };
   }
@@ -48,6 +50,7 @@ export async function startServer(): Promise<BenchServer> {
     password,
     to: "a@example.net",
     chunking: false,
+    mechanisms: ["PLAIN", "LOGIN"],
     stop: () => mail.close(),
   };
 }

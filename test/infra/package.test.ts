@@ -214,7 +214,7 @@ describe.each(FUNCTIONS)("function %s", (name) => {
     expect([...shipped].sort()).toEqual([...packages[name]].sort());
     expect(shipped).toContain(`dist/${name}.mjs`);
     for (const file of shipped) {
-      expect(file).toMatch(new RegExp(`^dist/(${name}\\.mjs|chunks/[^/]+\\.mjs)$`));
+      expect(file).toMatch(new RegExp(`^dist/(${name}\\.mjs|chunks/[^/]+\\.[mc]js)$`));
     }
   });
 });

@@ -5,10 +5,12 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
+import { greet } from "../../lib/smtp/greet.ts";
 import { Connection } from "../../lib/smtp/io/connection.ts";
-import { drive } from "../../lib/smtp/io/driver.ts";
+import { begin, type DriverOptions, drive } from "../../lib/smtp/io/driver.ts";
 import { Stopwatch } from "../../lib/smtp/io/stopwatch.ts";
 import { Redactor } from "../../lib/smtp/redact.ts";
+import type { SessionReport } from "../../lib/smtp/report.ts";
 import { session } from "../../lib/smtp/session.ts";
 import { type Entry, Transcript } from "../../lib/smtp/transcript.ts";
 import { type Dialogue, dialogues, expectReport } from "../support/dialogue.ts";
@@ -40,6 +42,22 @@ describe.concurrent("over a socket", () => {
   });
 });
 
+describe.concurrent("over a socket, begun ahead", () => {
+  // Where the greeting or EHLO fails, nothing made ahead is ever used.
+  const whole = plays.filter(([, split]) => split === "whole");
+  it.each(whole)("%s", async (_, _split, dialogue) => {
+    const server = await serve(dialogue, "whole", identity);
+    const played = await play(dialogue, server.port, true);
+    if (played === undefined) return expect(dialogue.file).toMatch(GREETING_FAILS);
+    await server.done;
+    expectReport(played.report, dialogue);
+    expect(played.writes).toBe(groups(dialogue));
+    return expectTranscript(played.entries, dialogue);
+  });
+});
+
+const GREETING_FAILS = /^(ehlo|greeting|reply|starttls|lost)-/;
+
 afterAll(async () => {
   // What the client destroyed a moment ago is closed by the loop's next turns.
   for (let turn = 0; turn < 100 && sockets().length > 0; turn += 1) {
@@ -48,7 +66,16 @@ afterAll(async () => {
   expect(sockets()).toEqual([]);
 });
 
-async function play(dialogue: Dialogue, port: number) {
+interface Played {
+  readonly report: SessionReport;
+  readonly writes: number;
+  readonly entries: readonly Entry[];
+}
+
+/** @param ahead begun before it is known what is to be sent; undefined where that does not get far */
+async function play(dialogue: Dialogue, port: number, ahead?: false): Promise<Played>;
+async function play(dialogue: Dialogue, port: number, ahead: true): Promise<Played | undefined>;
+async function play(dialogue: Dialogue, port: number, ahead = false): Promise<Played | undefined> {
   const endsAt = performance.now() + LIMIT_MS;
   const endpoint = { host: "127.0.0.1", port };
   const connection = await Connection.open(endpoint, { endsAt, helloBy: endsAt });
@@ -63,12 +90,22 @@ async function play(dialogue: Dialogue, port: number) {
   redactor.learn(password);
   redactor.learn(token);
   const transcript = new Transcript(redactor);
-  const report = await drive(session(dialogue.plan, dialogue.submissions), connection, {
+  const options: DriverOptions = {
     tls: { ca: identity.ca, servername: "server.test" },
     transcript,
     redactor,
     watch: new Stopwatch(),
-  });
+  };
+  const { plan, submissions } = dialogue;
+  const said = ahead
+    ? await begin(greet(plan.security, plan.ehloName), connection, options).catch(() => undefined)
+    : [];
+  if (said === undefined) {
+    connection.close(false);
+    await connection.released();
+    return undefined;
+  }
+  const report = await drive(session(plan, submissions), connection, { ...options, said });
   return { report, writes, entries: transcript.entries() };
 }
 

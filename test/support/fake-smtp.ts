@@ -1,16 +1,21 @@
 /**
  * An SMTP server that says what it is told to, for behaviour that no honest server shows on demand.
- * Plain text on loopback; counts what it saw.
+ * On loopback; counts what it saw. Plain text, or TLS where it is given a certificate.
  */
 
 import type { AddressInfo } from "node:net";
 import { createServer, type Socket } from "node:net";
+import { createSecureContext, TLSSocket } from "node:tls";
 
 /** A reply (without CRLF), or what to do instead of one. */
 export type Answer = string | "close" | "hang";
 
 export interface FakeOptions {
   readonly greeting?: Answer;
+  /** TLS at once, or by STARTTLS (which `ehlo` must offer). */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly implicit?: boolean };
+  /** Called with each line as it comes, and whether it came within TLS; `close` when the client leaves. */
+  readonly heard?: (line: string, secure: boolean) => void;
   readonly ehlo?: readonly string[];
   /** By verb: `MAIL`, `RCPT`, `DATA`, `content`, `AUTH`, … A function sees the line. */
   readonly on?: Readonly<Record<string, Answer | ((line: string, count: number) => Answer)>>;
@@ -33,7 +38,8 @@ export async function startFakeSmtp(options: FakeOptions = {}): Promise<FakeSmtp
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
-    converse(socket, options, seen);
+    socket.on("close", () => options.heard?.("close", false));
+    converse(options.tls?.implicit ? secured(socket, options.tls) : socket, options, seen);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -48,6 +54,14 @@ export async function startFakeSmtp(options: FakeOptions = {}): Promise<FakeSmtp
   };
 }
 
+function secured(socket: Socket, identity: NonNullable<FakeOptions["tls"]>): TLSSocket {
+  const { cert, key } = identity;
+  const secureContext = createSecureContext({ cert, key });
+  const over = new TLSSocket(socket, { isServer: true, secureContext });
+  over.on("error", () => socket.destroy());
+  return over;
+}
+
 const DEFAULTS: Readonly<Record<string, string>> = {
   MAIL: "250 2.1.0 sender ok",
   RCPT: "250 2.1.5 recipient ok",
@@ -57,7 +71,13 @@ const DEFAULTS: Readonly<Record<string, string>> = {
   QUIT: "221 bye",
 };
 
-function converse(socket: Socket, { greeting, ehlo, on = {} }: FakeOptions, seen: string[]): void {
+function converse(
+  socket: Socket,
+  options: FakeOptions,
+  seen: string[],
+  greeting: Answer | "" = options.greeting ?? "220 fake.test ESMTP",
+): void {
+  const { ehlo, on = {} } = options;
   const counts = new Map<string, number>();
   let buffer = "";
   let content = false;
@@ -76,7 +96,7 @@ function converse(socket: Socket, { greeting, ehlo, on = {} }: FakeOptions, seen
     if (verb === "DATA" && answer.startsWith("354")) content = true;
     say(answer);
   };
-  say(greeting ?? "220 fake.test ESMTP");
+  if (greeting !== "") say(greeting);
   socket.on("data", (chunk) => {
     buffer += chunk.toString("latin1");
     while (!hung) {
@@ -93,6 +113,14 @@ function converse(socket: Socket, { greeting, ehlo, on = {} }: FakeOptions, seen
       const line = buffer.slice(0, end);
       buffer = buffer.slice(end + 2);
       const verb = line.split(" ")[0]?.toUpperCase() ?? "";
+      options.heard?.(line, socket instanceof TLSSocket);
+      if (verb === "STARTTLS" && options.tls !== undefined) {
+        seen.push(line);
+        say("220 go ahead");
+        socket.removeAllListeners("data");
+        converse(secured(socket, options.tls), options, seen, "");
+        return;
+      }
       if (verb === "EHLO" && on["EHLO"] === undefined) {
         seen.push(line);
         const lines = ["fake.test", ...(ehlo ?? ["PIPELINING", "8BITMIME"])];

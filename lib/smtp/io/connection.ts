@@ -30,7 +30,7 @@ const LINGER = 250;
 export class Connection {
   #socket: Socket | TLSSocket;
   readonly #endpoint: Endpoint;
-  readonly #limits: Limits;
+  #limits: Limits;
   #decoder = new ReplyDecoder();
   #ended: SmtpError | undefined;
   #wake: (() => void) | undefined;
@@ -197,6 +197,16 @@ export class Connection {
   demandOpen(phase: Phase): void {
     if (this.#ended !== undefined) throw at(this.#ended, phase);
     demandTime(this.#limits, phase);
+  }
+
+  /** From here on these limits hold: it was opened ahead of the send that uses it. */
+  adopt(limits: Limits): void {
+    this.#limits = limits;
+  }
+
+  /** Open, with nothing said that nobody asked for. */
+  get quiet(): boolean {
+    return this.#ended === undefined && !this.#decoder.pending;
   }
 
   /** Whether the peer is gone. */

@@ -22,6 +22,8 @@ export interface DriverOptions {
   readonly watch: Stopwatch;
   /** Makes the send of this message durable; its terminator is written once this resolves. */
   readonly commit?: ((message: number) => Promise<void>) | undefined;
+  /** How the conversation's first effects were answered, where they were performed before. */
+  readonly said?: readonly Answer[] | undefined;
 }
 
 /** Content beyond this many octets is sent while it is still being read. */
@@ -37,6 +39,8 @@ export async function drive<T>(
   let clean = true;
   try {
     let result = conversation.next();
+    // A conversation is pure: given the same answers it asks the same again.
+    for (const answer of options.said ?? []) result = conversation.next(answer);
     while (!result.done) {
       let answer: Answer;
       try {
@@ -56,6 +60,26 @@ export async function drive<T>(
   } finally {
     connection.close(clean);
   }
+}
+
+/**
+ * Performs a conversation's beginning and leaves the connection open, for {@link drive} to go on with.
+ * @throws SmtpError; the connection is the caller's to close
+ */
+export async function begin<T>(
+  conversation: Step<T>,
+  connection: Connection,
+  options: DriverOptions,
+): Promise<readonly Answer[]> {
+  const driver = new Driver(connection, options);
+  const said: Answer[] = [];
+  let result = conversation.next();
+  while (!result.done) {
+    const answer = await driver.perform(result.value);
+    said.push(answer);
+    result = conversation.next(answer);
+  }
+  return said;
 }
 
 class Driver {

@@ -13,6 +13,7 @@ import { Redactor } from "../redact.ts";
 import type { MessageReport, RecipientReport, SessionReport, Timing } from "../report.ts";
 import { type SessionPlan, session } from "../session.ts";
 import { type Entry, Transcript } from "../transcript.ts";
+import { Ahead, type AheadTarget, type Greeted } from "./ahead.ts";
 import { Connection, type TlsSettings } from "./connection.ts";
 import { HELLO, type Limits, within } from "./deadline.ts";
 import { AddressBook, type Endpoint, type Lookup } from "./dns.ts";
@@ -61,15 +62,32 @@ export interface RelayOptions {
   readonly lookup?: Lookup | undefined;
   /** Milliseconds for which an address is kept; default: 60,000. */
   readonly addressLife?: number | undefined;
+  /** Where to connect before a mailbox says so. */
+  readonly ahead?: AheadTarget | undefined;
 }
 
 /** What a warm instance keeps between sends: addresses and TLS sessions, no connection. */
 export class Relay {
   readonly #addresses: AddressBook;
   readonly #sessions = new TlsSessionStore();
+  readonly #ahead: Ahead | undefined;
 
-  constructor({ lookup, addressLife }: RelayOptions = {}) {
+  constructor({ lookup, addressLife, ahead }: RelayOptions = {}) {
     this.#addresses = new AddressBook(lookup, addressLife);
+    this.#ahead = ahead && new Ahead(ahead, this.#addresses, this.#sessions);
+  }
+
+  /**
+   * Connects to the relay that is named ahead, as far as EHLO, for the first send of this instance to go
+   * on with. Never fails; {@link Relay.release} has to follow.
+   */
+  prepare({ timeLeft }: Pick<SendOptions, "timeLeft">): void {
+    this.#ahead?.begin(timeLeft);
+  }
+
+  /** Closes what was prepared and not used. */
+  async release(): Promise<void> {
+    await this.#ahead?.release();
   }
 
   /** Never rejects for what a server or the network does: the report tells. */
@@ -80,13 +98,21 @@ export class Relay {
   ): Promise<Sent> {
     const redactor = new Redactor();
     for (const secret of target.secrets) redactor.learn(secret);
+    const endsAt = performance.now() + options.timeLeft;
+    const ready = await this.#prepared(target, options, endsAt);
+    // What was said before the secrets were known is masked like all the rest.
+    const before = ready?.transcript.map((entry) => ({
+      ...entry,
+      text: redactor.scrub(entry.text),
+    }));
     const run: Run = {
       target,
       options,
       redactor,
-      transcript: new Transcript(redactor, options.after?.transcript),
-      watch: new Stopwatch(options.after?.begun, options.after?.timing),
-      endsAt: performance.now() + options.timeLeft,
+      transcript: new Transcript(redactor, before ?? options.after?.transcript),
+      watch: ready?.watch ?? new Stopwatch(options.after?.begun, options.after?.timing),
+      endsAt,
+      ready,
     };
     let sent = await this.#failover(run, submissions, (message) => message);
     let report = sent.report;
@@ -114,6 +140,18 @@ export class Relay {
       scrub: (text) => redactor.scrub(text),
       begun: run.watch.begun,
     };
+  }
+
+  /** The connection made ahead, where it is the one that the first relay would get. */
+  async #prepared(
+    target: RelayTarget,
+    options: SendOptions,
+    endsAt: number,
+  ): Promise<Greeted | undefined> {
+    const [endpoint, ...others] = target.endpoints;
+    if (this.#ahead === undefined || endpoint === undefined || options.after) return undefined;
+    const limits = limitsOf({ endsAt, options }, others.length);
+    return this.#ahead.take({ ...target, endpoint }, limits);
   }
 
   async #failover(
@@ -150,12 +188,9 @@ export class Relay {
   ): Promise<Attempt> {
     const { target, options, watch, transcript, redactor } = run;
     const left = run.endsAt - performance.now();
-    const limits: Limits = {
-      endsAt: run.endsAt,
-      // While another relay waits, this one gets its share of the time to say hello.
-      helloBy: others > 0 ? performance.now() + left / (others + 1) : run.endsAt,
-      signal: options.signal,
-    };
+    const limits = limitsOf(run, others);
+    const { ready } = run;
+    run.ready = undefined;
     const plan: SessionPlan = {
       ...target,
       security: endpoint.security,
@@ -168,7 +203,7 @@ export class Relay {
     const conversation = session(plan, timed);
     let connection: Connection;
     const begun = performance.now();
-    watch.connecting();
+    if (ready === undefined) watch.connecting();
     if (left <= 0) {
       const late = new SmtpError(
         "timeout",
@@ -179,12 +214,14 @@ export class Relay {
     }
     try {
       const tunnel = target.proxy ? tunnelThrough(target.proxy, endpoint) : undefined;
-      connection = await Connection.open(endpoint, limits, this.#addresses, tunnel);
+      connection =
+        ready?.connection ?? (await Connection.open(endpoint, limits, this.#addresses, tunnel));
     } catch (error) {
       if (!(error instanceof SmtpError)) throw error;
       return { endpoint, tls: undefined, report: unreached(error, submissions) };
     }
-    watch.connected(performance.now() - begun);
+    if (ready === undefined) watch.connected(performance.now() - begun);
+    else connection.adopt(limits);
     const { commit } = options;
     try {
       const report = await drive(conversation, connection, {
@@ -193,6 +230,7 @@ export class Relay {
         transcript,
         redactor,
         watch,
+        said: ready?.said,
         commit: commit && ((message) => recorded(commit(indexOf(message)), limits)),
       });
       return { endpoint, tls: connection.tls, report };
@@ -259,6 +297,16 @@ interface Run {
   readonly transcript: Transcript;
   readonly watch: Stopwatch;
   readonly endsAt: number;
+  /** For the first relay, and once. */
+  ready: Greeted | undefined;
+}
+
+/** @param others how many relays wait behind this one */
+function limitsOf({ endsAt, options }: Pick<Run, "endsAt" | "options">, others: number): Limits {
+  const now = performance.now();
+  // While another relay waits, this one gets its share of the time to say hello.
+  const helloBy = others > 0 ? now + (endsAt - now) / (others + 1) : endsAt;
+  return { endsAt, helloBy, signal: options.signal };
 }
 
 interface Attempt {
