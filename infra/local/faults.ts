@@ -22,6 +22,8 @@ export interface Fault {
   readonly mailbox?: string;
   /** Meets it beside a recipient who is well. */
   readonly beside?: true;
+  /** Meets it with a text of this size. */
+  readonly octets?: number;
   /** The reply to RCPT. */
   readonly recipient?: Verdict;
   /** The reply to the whole content. */
@@ -60,7 +62,7 @@ export const FAULTS: readonly Fault[] = [
   { id: "server-down", status: 503, mailbox: "server-down" },
   { id: "stripped", status: 502, mailbox: "stripped" },
   { id: "bad-certificate", status: 502, mailbox: "bad-certificate" },
-  { id: SMALL_MAILBOX, status: 413, mailbox: SMALL_MAILBOX },
+  { id: SMALL_MAILBOX, status: 413, mailbox: SMALL_MAILBOX, octets: 20_000 },
 ];
 
 /** @param inbox asked for when a message arrives: the server that owns it is made with this */

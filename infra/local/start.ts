@@ -169,7 +169,7 @@ async function respond(
     const headers = { ...SAFETY, "content-type": "application/json" };
     return { status: 200, headers, body: JSON.stringify(facts) };
   }
-  return (await answerPage(pathname)) ?? message(404, "Not Found");
+  return answerPage(pathname) ?? message(404, "Not Found");
 }
 
 /** Names are the page's to translate. */

@@ -42,8 +42,8 @@ export class Compose {
   /** What is in the JSON view where it is no request. */
   #unreadable: string | undefined;
   #view: View = "form";
-  /** Recipients before a fault was picked. */
-  #well: unknown;
+  /** What a fault has put something else in the place of. */
+  #well: Request = {};
 
   constructor(faults: readonly FaultFact[], send: (sending: Sending) => void) {
     this.#faults = faults;
@@ -204,10 +204,14 @@ export class Compose {
         { "aria-describedby": "fault-does" },
         element("legend", {}, t("faults")),
         element("div", { class: "chips" }, chip("none", 200)),
-        ...groups.flatMap(([label, faults]) => [
-          element("p", { class: "group" }, t(label)),
-          element("div", { class: "chips" }, ...faults.map(({ id, status }) => chip(id, status))),
-        ]),
+        ...groups.map(([label, faults]) =>
+          element(
+            "div",
+            { class: "chips" },
+            element("span", { class: "group" }, t(label)),
+            ...faults.map(({ id, status }) => chip(id, status)),
+          ),
+        ),
       ),
       element("p", { id: "fault-does", class: "does", role: "status" }),
     );
@@ -216,13 +220,13 @@ export class Compose {
 
   #pick(id: string): void {
     const fault = this.#faults.find((each) => each.id === id);
-    const before = this.#fault();
-    if (before === undefined) this.#well = this.#request["to"];
-    const next: Request = { ...this.#request, to: this.#well ?? this.#request["to"] };
-    if (before?.mailbox !== undefined) next["mailbox"] = undefined;
+    const { to, text, mailbox } = this.#request;
+    if (this.#fault() === undefined) this.#well = { to, text, mailbox };
+    else if (this.#well["to"] === undefined) this.#well = { to: "lilei@example.net", text };
+    const next: Request = { ...this.#request, ...this.#well };
+    if (fault?.octets !== undefined) next["text"] = "0123456789".repeat(fault.octets / 10);
     if (fault?.mailbox !== undefined) next["mailbox"] = fault.mailbox;
-    else if (fault?.beside)
-      next["to"] = [this.#well ?? "lilei@example.net", addressOf(fault)].flat();
+    else if (fault?.beside) next["to"] = [next["to"], addressOf(fault)].flat();
     else if (fault !== undefined) next["to"] = addressOf(fault);
     this.#request = tidy(next);
     this.#unreadable = undefined;

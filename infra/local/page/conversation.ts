@@ -38,15 +38,20 @@ export interface Conversation {
   /** Without gaps from 0 to `endsAt`. */
   readonly bands: readonly Band[];
   readonly endsAt: number;
+  /** The last command has no reply. */
+  readonly unanswered: boolean;
 }
 
 export function conversationOf({
   transcript,
   timing,
 }: Pick<Result, "transcript" | "timing">): Conversation {
-  const lines = attributed(transcript);
+  const { lines, awaited } = attributed(transcript);
   const endsAt = Math.max(timing.totalMs, lines.at(-1)?.at ?? 0);
-  return { flights: flightsOf(lines), bands: bandsOf(lines, timing, endsAt), endsAt };
+  const bands = bandsOf(lines, timing, endsAt, awaited);
+  // Nobody waits for the answer to QUIT.
+  const unanswered = awaited !== undefined && awaited !== "quit" && lines.at(-1)?.from === "C";
+  return { flights: flightsOf(lines), bands, endsAt, unanswered };
 }
 
 function flightsOf(lines: readonly Line[]): readonly Flight[] {
@@ -65,12 +70,15 @@ function flightsOf(lines: readonly Line[]): readonly Flight[] {
 }
 
 /** Replies come in the order of the commands they answer (RFC 2920 §3.1). */
-function attributed(transcript: readonly Entry[]): readonly Line[] {
+function attributed(transcript: readonly Entry[]): {
+  readonly lines: readonly Line[];
+  readonly awaited: Phase | undefined;
+} {
   const awaited: Phase[] = ["greeting"];
   let current: Phase = "greeting";
   let before = 0;
   let asked = false;
-  return transcript.map((entry) => {
+  const lines = transcript.map((entry) => {
     if (entry.from === "C") {
       // An answer to 334 is no command.
       current = asked ? "auth" : (phaseOf(entry.text) ?? current);
@@ -87,6 +95,7 @@ function attributed(transcript: readonly Entry[]): readonly Line[] {
     before = entry.at;
     return line;
   });
+  return { lines, awaited: awaited[0] };
 }
 
 function phaseOf(text: string): Phase | undefined {
@@ -116,7 +125,12 @@ function phaseOf(text: string): Phase | undefined {
 /** The content's own line is answered with what ends it. */
 const isAnswered = (text: string): boolean => !text.startsWith("[");
 
-function bandsOf(lines: readonly Line[], timing: Result["timing"], endsAt: number): Band[] {
+function bandsOf(
+  lines: readonly Line[],
+  timing: Result["timing"],
+  endsAt: number,
+  awaited: Phase | undefined,
+): readonly Band[] {
   const bands: { phase: Phase; from: number; to: number }[] = [];
   let reached = 0;
   const until = (to: number, phase: Phase): void => {
@@ -140,7 +154,7 @@ function bandsOf(lines: readonly Line[], timing: Result["timing"], endsAt: numbe
     until(line.at, line.phase);
   }
   const last = lines.at(-1);
-  if (last !== undefined) until(endsAt, last.phase);
+  if (last !== undefined) until(endsAt, awaited ?? last.phase);
   return bands;
 }
 

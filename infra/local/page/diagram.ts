@@ -86,7 +86,7 @@ function timeBar({ bands, endsAt }: Conversation): HTMLElement {
   return element("div", { class: "time" }, bar, axis, list);
 }
 
-function sequence({ flights, bands, endsAt }: Conversation): HTMLElement {
+function sequence({ flights, bands, endsAt, unanswered }: Conversation): HTMLElement {
   const whole = element("div", { class: "whole" }, t("lineHint"));
   const group = element("div", {
     class: "sequence",
@@ -102,6 +102,10 @@ function sequence({ flights, bands, endsAt }: Conversation): HTMLElement {
     reached = flight.ends;
   }
   if (endsAt - reached > 0.05) group.append(gap({ from: reached, to: endsAt, bands, scale, step }));
+  if (unanswered) {
+    const silence = element("span", { class: "block" }, t("silence"));
+    group.append(element("div", { class: "flight silence" }, silence));
+  }
   reading(group, flights, whole);
   return element(
     "div",
@@ -181,7 +185,7 @@ function drawFlight({ from, lines, begins }: Flight): HTMLElement {
       "div",
       { class: "block" },
       note && element("span", { class: "grouped" }, note),
-      ...shown,
+      element("div", { class: "said" }, ...shown),
       element("span", { class: "arrow", "aria-hidden": "true" }),
     ),
   );

@@ -122,7 +122,7 @@ function facts({ from, to, receivedAt, queueId, octets }: Details): HTMLElement 
   const rows: readonly (readonly [string, string])[] = [
     [t("envelopeFrom"), from === "" ? "<>" : from],
     [t("envelopeTo"), to.join(", ")],
-    [t("received"), `${new Date(receivedAt).toLocaleString(document.documentElement.lang)}`],
+    [t("received"), dateOf(receivedAt)],
     [t("queueId"), queueId],
     [t("size"), t("octets", { n: octets.toLocaleString() })],
   ];
@@ -201,6 +201,12 @@ const empty = (): HTMLElement =>
     element("p", {}, t("inboxEmpty")),
     element("p", { class: "quiet-text" }, t("inboxEmptyHint")),
   );
+
+const dateOf = (iso: string): string =>
+  new Date(iso).toLocaleString(document.documentElement.lang, {
+    dateStyle: "medium",
+    timeStyle: "medium",
+  });
 
 const timeOf = (iso: string): string =>
   new Date(iso).toLocaleTimeString(document.documentElement.lang, { hour12: false });

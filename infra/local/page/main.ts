@@ -53,6 +53,9 @@ async function run(what: Sending): Promise<void> {
   shown = undefined;
   drawResult();
   status.textContent = t("sending");
+  const { top } = find("#result", HTMLElement).getBoundingClientRect();
+  // On a narrow screen it is below the form.
+  if (top > innerHeight * 0.6) find("#result", HTMLElement).scrollIntoView();
   let first = true;
   try {
     for await (const answer of send(what)) {

@@ -37,7 +37,12 @@ function banner(answer: Answer, actions: Actions): HTMLElement {
   const outcome = outcomeOf(answer);
   const retry = result?.outcome === "deferred" && t(result.retryable ? "retry_yes" : "retry_no");
   const kind = result?.outcome === "accepted" || outcome === "queued" || outcome === "partial";
-  const advice = known(`advice_${kind ? outcome : code}`) ?? "advice_unknown";
+  // Of a verdict on the message 4xx and 5xx have the same code, and ask for different things.
+  const later =
+    outcome === "deferred" && /^(sender|recipient|data|content)_refused$/.test(code ?? "");
+  const advice = later
+    ? "advice_later"
+    : (known(`advice_${kind ? outcome : code}`) ?? "advice_unknown");
   return element(
     "section",
     { class: `card banner is-${outcome}`, "aria-labelledby": "outcome-title" },
@@ -48,7 +53,7 @@ function banner(answer: Answer, actions: Actions): HTMLElement {
       element("span", { class: "status" }, `HTTP ${status}`),
       code !== undefined && element("code", { class: "status" }, code),
     ),
-    element("p", {}, [t(`means_${outcome}` as Key), retry].filter(Boolean).join(" ")),
+    element("p", {}, [t(`means_${outcome}` as Key), retry].filter(Boolean).join(t("between"))),
     detail !== undefined && element("p", { class: "detail", lang: "en" }, detail),
     problems(answer),
     element(
@@ -119,34 +124,18 @@ function figures(result: Result): HTMLElement {
 function recipients({ recipients: all, notes = [] }: Result): HTMLElement {
   const rows = all.map(({ address, outcome, reply }) =>
     element(
-      "tr",
+      "li",
       {},
-      element("td", { class: "address" }, address),
-      element("td", {}, element("span", { class: `tag is-${outcome}` }, t(`outcome_${outcome}`))),
-      element(
-        "td",
-        { class: "reply" },
-        reply === null ? t("noReply") : element("code", {}, `${reply.code} ${reply.text}`),
-      ),
+      element("span", { class: "address" }, address),
+      element("span", { class: `tag is-${outcome}` }, t(`outcome_${outcome}`)),
+      element("code", {}, reply === null ? t("noReply") : `${reply.code} ${reply.text}`),
     ),
-  );
-  const heads = (["recipient", "verdict", "reply"] as const).map((key) =>
-    element("th", { scope: "col" }, t(key)),
   );
   return element(
     "section",
     { class: "card", "aria-labelledby": "recipients-title" },
     element("h3", { id: "recipients-title" }, t("recipients")),
-    element(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "recipients-title" },
-      element(
-        "table",
-        {},
-        element("thead", {}, element("tr", {}, ...heads)),
-        element("tbody", {}, ...rows),
-      ),
-    ),
+    element("ul", { class: "recipients" }, ...rows),
     ...notes.map((note) => element("p", { class: "quiet-text", lang: "en" }, note)),
   );
 }

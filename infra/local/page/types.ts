@@ -26,6 +26,7 @@ export interface FaultFact {
   readonly status: number;
   readonly mailbox?: string;
   readonly beside?: true;
+  readonly octets?: number;
 }
 
 export interface Summary {
