@@ -7,7 +7,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildSync } from "esbuild";
+import { build, stop } from "esbuild";
 import type { Answer } from "./gateway.ts";
 
 const FOLDER = fileURLToPath(new URL("page/", import.meta.url));
@@ -31,7 +31,7 @@ const POLICY = [
 ].join("; ");
 
 /** By name; read once. */
-const FILES = files();
+const FILES = await files();
 
 /** Undefined where there is nothing at this path. */
 export function answerPage(path: string): Answer | undefined {
@@ -43,12 +43,11 @@ export function answerPage(path: string): Answer | undefined {
   return { status: 200, headers, body };
 }
 
-function files(): ReadonlyMap<string, string> {
+async function files(): Promise<ReadonlyMap<string, string>> {
   const names = readdirSync(FOLDER);
   const plain = names.filter((name) => /^[a-z-]+\.(html|css|svg)$/.test(name));
   const typed = names.filter((name) => /^[a-z-]+\.ts$/.test(name));
-  // At once and not one by one when asked: else a process of esbuild's would stay beside this one.
-  const { outputFiles } = buildSync({
+  const { outputFiles } = await build({
     entryPoints: typed.map((name) => `${FOLDER}${name}`),
     outdir: FOLDER,
     write: false,
@@ -56,6 +55,8 @@ function files(): ReadonlyMap<string, string> {
     format: "esm",
     tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
   });
+  // Its process would stay beside this one.
+  await stop();
   return new Map([
     ...plain.map((name) => [name, readFileSync(`${FOLDER}${name}`, "utf8")] as const),
     ...outputFiles.map(({ path, text }) => [basename(path).replace(/js$/, "ts"), text] as const),

@@ -16,12 +16,11 @@ const HTML = `<div style="font-family: sans-serif; max-width: 34rem; line-height
 <p>李雷，您好！订单 <b>1234</b> 已于今天发出。</p>
 <p>Hello Li Lei, your order left our warehouse today. The list is attached.</p></div>`;
 
-async function take(page: Page, name: string): Promise<void> {
+async function take(page: Page, name: string, of?: string): Promise<void> {
   const path = join(FOLDER, `${name}.png`);
   // Neither a caret nor a ring that happens to be there.
-  await page.evaluate("document.activeElement.blur()");
-  await page.mouse.move(0, 0);
-  await page.screenshot({ path, animations: "disabled" });
+  await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)");
+  await (of === undefined ? page : page.locator(of)).screenshot({ path, animations: "disabled" });
   console.log(`${path}: ${Math.round(statSync(path).size / 1024)} KB`);
 }
 
@@ -32,24 +31,25 @@ async function main(): Promise<void> {
     // The first send starts the function; it is not what most sends look like.
     await lab.post({ to: "first@example.com", subject: "Warm-up", text: "…" });
 
-    const page = await lab.open({ viewport: { width: 1160, height: 800 } });
-    await take(page, "compose");
-    await page.locator("#to").fill("李雷 <lilei@example.net>, 韩梅梅 <hanmeimei@example.net>");
+    const page = await lab.open({ viewport: { width: 1160, height: 820 } });
+    await page.locator("#to").fill("李雷 <lilei@example.net>, hanmeimei@example.net");
     await page.locator("#subject").fill("您的订单已发货 · Your order is on its way");
     await page.locator("summary", { hasText: "HTML" }).click();
     await page.locator("#html").fill(HTML);
+    await page.locator("summary", { hasText: "HTML" }).click();
     await page.locator("summary", { hasText: "Attachments" }).click();
     const list = Buffer.from("商品,数量\r\n茶,2\r\n");
     await page
       .locator("#files")
       .setInputFiles({ name: "订单明细.csv", mimeType: "text/csv", buffer: list });
     await page.locator("#attachments li").waitFor();
-    await page.setViewportSize({ width: 1160, height: 880 });
+    await page.locator("summary", { hasText: "Attachments" }).click();
     await send(page);
-    await page.locator("#conversation").scrollIntoViewIfNeeded();
-    await page.evaluate("scrollTo(0, document.querySelector('#conversation').offsetTop - 80)");
-    await page.locator(".line", { hasText: "MAIL FROM" }).hover();
-    await take(page, "conversation");
+    await take(page, "compose");
+    // All of it on one screen, so that nothing has to stick to its edge.
+    await page.setViewportSize({ width: 1160, height: 1900 });
+    await page.locator(".line", { hasText: "MAIL FROM" }).dispatchEvent("pointerover");
+    await take(page, "conversation", "#conversation");
 
     const inbox = await lab.open({ viewport: { width: 1160, height: 640 } }, "/#inbox");
     await inbox.locator("#messages a").first().click();
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
     await take(inbox, "inbox");
 
     const fault = await lab.open({
-      ...{ viewport: { width: 1160, height: 780 }, colorScheme: "dark", locale: "zh-CN" },
+      ...{ viewport: { width: 1160, height: 700 }, colorScheme: "dark", locale: "zh-CN" },
     });
     await pick(fault, "greylist");
     await send(fault);

@@ -19,7 +19,7 @@ import { type Key, known, t } from "./language.ts";
 import type { Result } from "./types.ts";
 
 /** All gaps together, in pixels, and what the shortest is given so as to be seen. */
-const ALL_GAPS = 300;
+const ALL_GAPS = 240;
 const LEAST_GAP = 10;
 const ROOM_FOR_LABEL = 16;
 

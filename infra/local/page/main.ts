@@ -55,27 +55,31 @@ async function run(what: Sending): Promise<void> {
   status.textContent = t("sending");
   const { top } = find("#result", HTMLElement).getBoundingClientRect();
   // On a narrow screen it is below the form.
-  if (top > innerHeight * 0.6) find("#result", HTMLElement).scrollIntoView();
-  let first = true;
+  if (top > innerHeight * 0.4) find("#result", HTMLElement).scrollIntoView();
+  /** What comes from the queue takes its time; meanwhile another may be sent. */
+  const release = (): void => {
+    sending = false;
+    compose.busy(false);
+  };
+  let own: Answer | undefined;
   try {
     for await (const answer of send(what)) {
-      // A queued message is one attempt whose state changes, until it was deferred.
-      const goesOn = !first && attempts.at(-1)?.result === undefined;
-      attempts = [...(goesOn ? attempts.slice(0, -1) : attempts), answer].slice(-MOST_ATTEMPTS);
-      if (first || shown === attempts.at(-2) || goesOn) shown = answer;
-      first = false;
-      // What comes from the queue takes its time; somebody may want to send another.
-      sending = false;
-      compose.busy(false);
+      const before = own;
+      own = answer;
+      // A queued message is one attempt whose state changes; once it was deferred, the next is another.
+      const same = before !== undefined && before.result === undefined;
+      attempts = same
+        ? attempts.map((each) => (each === before ? answer : each))
+        : [...attempts, answer].slice(-MOST_ATTEMPTS);
+      if (before === undefined) release();
+      if (before === undefined || shown === before) shown = answer;
       drawResult();
       status.textContent = `HTTP ${answer.status}: ${t(`outcome_${outcomeOf(answer)}` as Key)}`;
     }
   } catch {
+    if (own === undefined) release();
     status.textContent = t("offline");
     outcome.replaceChildren(element("p", { class: "card problem" }, t("offline")));
-  } finally {
-    sending = false;
-    compose.busy(false);
   }
 }
 
@@ -131,9 +135,13 @@ function drawShell(): void {
     return element(
       "div",
       { class: "example" },
-      element("h3", {}, title),
+      element(
+        "div",
+        { class: "head" },
+        element("h3", {}, title),
+        copyButton(t("copy"), t("copied"), () => line),
+      ),
       element("pre", { class: "code", tabindex: "0", role: "region", "aria-label": title }, line),
-      copyButton(t("copy"), t("copied"), () => line),
     );
   });
   find("#examples", HTMLElement).replaceChildren(...rows);
