@@ -20,6 +20,7 @@ export interface DeliveredMessage {
 
 export class Inbox {
   readonly #messages: DeliveredMessage[] = [];
+  readonly #watchers = new Set<() => void>();
   #waiting: (() => void)[] = [];
 
   get messages(): readonly DeliveredMessage[] {
@@ -31,6 +32,13 @@ export class Inbox {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const wake of waiting) wake();
+    for (const tell of this.#watchers) tell();
+  }
+
+  /** Told of every change; the answer ends it. */
+  watch(tell: () => void): () => void {
+    this.#watchers.add(tell);
+    return () => void this.#watchers.delete(tell);
   }
 
   find(queueId: string): DeliveredMessage | undefined {
@@ -47,6 +55,7 @@ export class Inbox {
 
   clear(): void {
     this.#messages.length = 0;
+    for (const tell of this.#watchers) tell();
   }
 }
 

@@ -39,6 +39,8 @@ export interface MailServerOptions {
   readonly maxMessageBytes?: number;
   readonly certificate?: Certificate;
   readonly judge?: Judge;
+  /** Of another server, to share it; default: one of its own. */
+  readonly inbox?: Inbox;
   /** Anything else that `smtp-server` takes, such as `hidePIPELINING`. */
   readonly server?: SMTPServerOptions;
 }
@@ -54,7 +56,7 @@ export interface MailServer {
 
 export async function startMailServer(options: MailServerOptions): Promise<MailServer> {
   const certificate = options.certificate ?? (await makeCertificate());
-  const inbox = new Inbox();
+  const inbox = options.inbox ?? new Inbox();
   const start = (secure: boolean) =>
     listening(new SMTPServer({ ...settings(options, certificate, inbox), secure }));
   const [implicit, starttls] = await Promise.all([start(true), start(false)]);

@@ -6,6 +6,7 @@
  */
 import type { AddressInfo } from "node:net";
 import { devNull } from "node:os";
+import { SMALL_MAILBOX } from "./faults.ts";
 import { type MailServer, type MailServerOptions, startMailServer } from "./mailserver.ts";
 import type { LocalQueues } from "./queue.ts";
 import { type Secrets, startSecrets } from "./secrets.ts";
@@ -13,8 +14,6 @@ import { type Secrets, startSecrets } from "./secrets.ts";
 export const LOCAL_MAILBOX = "posthaste/local/default";
 export const LOCAL_PREFIX = "posthaste/local/";
 export const LOCAL_SENDER = "shop@example.com";
-/** A mailbox whose limit is so low that a line of shell can write what is too large for it. */
-export const SMALL_MAILBOX = "small";
 /** Made to hurt whoever puts credentials together into one string. */
 const PASSWORD = "p@ss:wörd/100%";
 
@@ -100,6 +99,8 @@ export async function startWholeStack(options?: Partial<MailServerOptions>): Pro
       FAILED_QUEUE_URL: queues.url("failed"),
       PAYLOAD_BUCKET: PAYLOADS,
       ATTACHMENT_BUCKETS: ATTACHMENTS,
+      // Whoever mends a secret here wants to see it at once.
+      MAILBOX_CACHE_SECONDS: "1",
     },
     close: async () => {
       await Promise.all([stack.close(), ledger.close(), queues.close()]);

@@ -1,6 +1,6 @@
 /**
  * `npm start`: the whole local stack until Ctrl-C. One address serves the API, the Lambda invoke
- * endpoint and the inbox.
+ * endpoint and the page.
  *
  * Rule guarded here: it runs what is deployed, and leaves nothing behind. The functions are those
  * of `dist`; everything listens on 127.0.0.1, keeps what it knows in memory, and ends together.
@@ -8,7 +8,9 @@
 import { existsSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { faulty } from "./faults.ts";
+import { examples } from "./examples.ts";
+import { type FaultMailboxes, startFaultMailboxes } from "./fault-mailboxes.ts";
+import { FAULTS, faulty, WRONG_PASSWORD } from "./faults.ts";
 import {
   type Answer,
   answerApi,
@@ -18,6 +20,7 @@ import {
   readBody,
   tooLarge,
 } from "./gateway.ts";
+import { answerInbox, streamInbox } from "./inbox-api.ts";
 import {
   answerInvoke,
   deployedName,
@@ -25,8 +28,7 @@ import {
   refusal,
   startLambda,
 } from "./invoke-endpoint.ts";
-import { examples } from "./page/examples.ts";
-import { answerPage } from "./page.ts";
+import { answerPage, SAFETY } from "./page.ts";
 import { createPoller } from "./poller.ts";
 import { ATTACHMENTS, enter, startWholeStack, type WholeStack } from "./stack.ts";
 
@@ -45,6 +47,7 @@ async function main(): Promise<void> {
   }
   const stack: WholeStack = await startWholeStack(faulty(() => stack.mail.inbox));
   enter(stack);
+  const faults = await startFaultMailboxes(stack);
   const lambda = startLambda(stack.environment);
   const poller = createPoller({
     endpoint: stack.queues.endpoint,
@@ -58,7 +61,10 @@ async function main(): Promise<void> {
   });
   const server = createServer((request, response) => {
     const begun = performance.now();
-    respond(stack, lambda, request)
+    if (pathOf(request) === "/inbox/events" && request.method === "GET" && !isForeign(request)) {
+      return streamInbox(stack.mail.inbox, request, response);
+    }
+    respond({ stack, lambda, faults }, request)
       .then(({ status, headers, body }) => {
         const own = { "content-length": String(Buffer.byteLength(body)) };
         response.writeHead(status, status === 204 ? headers : { ...headers, ...own });
@@ -85,7 +91,7 @@ async function main(): Promise<void> {
     server.closeAllConnections();
     lambda.close();
     await poller.stop();
-    await stack.close();
+    await Promise.all([faults.close(), stack.close()]);
   };
   process.on("SIGINT", () => void end());
   process.on("SIGTERM", () => void end());
@@ -115,9 +121,14 @@ async function listen(server: Server, wanted: number): Promise<number> {
   }
 }
 
+interface Parts {
+  readonly stack: WholeStack;
+  readonly lambda: Lambda;
+  readonly faults: FaultMailboxes;
+}
+
 async function respond(
-  stack: WholeStack,
-  lambda: Lambda,
+  { stack, lambda, faults }: Parts,
   request: IncomingMessage,
 ): Promise<Answer> {
   if (isForeign(request)) return message(403, "Forbidden");
@@ -142,11 +153,33 @@ async function respond(
     const body = await readBody(request);
     return body === undefined ? tooLarge() : answerApi(lambda, request, body);
   }
-  const reads = request.method === "GET" || request.method === "HEAD";
-  const origin = `http://${request.headers.host}`;
-  const page = reads ? await answerPage(stack.mail.inbox, pathname, origin) : undefined;
-  return page ?? message(404, "Not Found");
+  const method = request.method ?? "GET";
+  if (pathname === `/faults/${WRONG_PASSWORD}` && method === "POST") {
+    faults.mend((await readBody(request))?.toString("utf8") === "mended");
+    return { status: 204, headers: SAFETY, body: "" };
+  }
+  if (/^\/inbox(\/|$)/.test(pathname)) {
+    return (await answerInbox(stack.mail.inbox, method, pathname)) ?? message(404, "Not Found");
+  }
+  if (method !== "GET" && method !== "HEAD") return message(404, "Not Found");
+  // What the page is made of beside its own files.
+  if (pathname === "/page/facts") {
+    const lines = examples(`http://${request.headers.host}`);
+    const facts = { faults: FAULTS, examples: lines, addresses: addressesOf(stack) };
+    const headers = { ...SAFETY, "content-type": "application/json" };
+    return { status: 200, headers, body: JSON.stringify(facts) };
+  }
+  return answerPage(pathname) ?? message(404, "Not Found");
 }
+
+/** Names are the page's to translate. */
+const addressesOf = ({ mail, queues }: WholeStack) => ({
+  tls: `${mail.host}:${mail.ports.implicit}`,
+  starttls: `${mail.host}:${mail.ports.starttls}`,
+  requests: queues.url("requests"),
+  failed: queues.url("failed"),
+  s3: queues.endpoint,
+});
 
 const pathOf = ({ url = "/" }: IncomingMessage): string => url.split("?", 1)[0] ?? "/";
 
@@ -173,7 +206,7 @@ function print({ mail, queues }: WholeStack, origin: string): void {
   const lines = others.map(({ status, why, line }) => `# ${status}: ${why}\n${line}`);
   console.log(`posthaste runs on this machine alone. Ctrl-C ends it.
 
-  inbox          ${origin}/
+  page, inbox    ${origin}/
   HTTP API       ${origin}/messages
   Lambda invoke  AWS_ENDPOINT_URL_LAMBDA=${origin}
                  ${deployedName("invoke")}, ${deployedName("check")}

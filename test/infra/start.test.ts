@@ -168,7 +168,9 @@ async function until<T>(get: () => Promise<T>, good: (value: T) => boolean): Pro
   }
 }
 
-const page = async (): Promise<string> => (await fetch(`${stack.origin}/`)).text();
+/** What was delivered, as JSON. */
+const inbox = async (path = ""): Promise<string> =>
+  (await fetch(`${stack.origin}/inbox${path}`)).text();
 
 describe("the lines that it prints, in a shell", () => {
   it("begins with one that sends a message", async () => {
@@ -176,7 +178,7 @@ describe("the lines that it prints, in a shell", () => {
     const { status, body } = await shell(printedLine(200));
     expect(status).toBe(200);
     expect(body).toMatchObject({ outcome: "accepted", envelope: { to: ["lilei@example.net"] } });
-    expect(await page()).toContain(body.queueId);
+    expect(await inbox()).toContain(body.queueId);
   });
 
   it("202, and then GET until it is settled", async () => {
@@ -190,7 +192,7 @@ describe("the lines that it prints, in a shell", () => {
     );
     expect(status).toBe(200);
     expect(body).toMatchObject({ state: "settled", result: { outcome: "accepted" } });
-    expect(await page()).toContain(body.result.queueId);
+    expect(await inbox()).toContain(body.result.queueId);
   });
 
   it("400 with all problems at once", async () => {
@@ -235,14 +237,14 @@ describe("Lambda's invoke endpoint, for the SDK's client", () => {
     const message = { to: "a@example.com", subject: "invoked", text: "hello" };
     const result = await mailer("posthaste-local-invoke").sendMail(message);
     expect(result.outcome).toBe("accepted");
-    expect(await page()).toContain(String(result.queueId));
+    expect(await inbox()).toContain(String(result.queueId));
   });
 
   it("takes what nobody waits for, and its ARN for its name", async () => {
     const arn = "arn:aws:lambda:us-east-1:000000000000:function:posthaste-dev-invoke";
     const subject = "sent without an audience";
     await mailer(arn).sendMailLater({ to: "a@example.com", subject, text: "hello" });
-    expect(await until(page, (text) => text.includes(subject))).toContain(subject);
+    expect(await until(inbox, (text) => text.includes(subject))).toContain(subject);
   });
 
   it("refuses functions that do not exist", async () => {
@@ -275,30 +277,62 @@ describe("what comes with it", () => {
     const attachments = [{ filename: "list.csv", s3: { bucket: "attachments", key: "list.csv" } }];
     const answer = await post({ to: "a@example.com", text: "attached", attachments });
     expect(answer.status).toBe(200);
-    expect(await page()).toContain("<dd>list.csv</dd>");
+    const { queueId } = (await answer.json()) as { queueId: string };
+    expect(JSON.parse(await inbox(`/${queueId}`))).toMatchObject({
+      attachments: [{ filename: "list.csv", octets: 10 }],
+    });
+    expect(await inbox(`/${queueId}/attachments/0`)).toBe("a,b\r\n1,2\r\n");
   });
 
-  it("shows mail escaped, and gives it as it came", async () => {
+  it("gives mail as it came, and its HTML only where that can do nothing", async () => {
     const evil = "<script>alert('x')</script>";
     const answer = await post({ to: "a@example.com", subject: evil, text: evil, html: evil });
     const { queueId } = (await answer.json()) as { queueId: string };
-    const shown = await fetch(`${stack.origin}/`);
-    const text = await shown.text();
-    expect(text).not.toContain("<script>alert");
-    expect(text).toContain("&#60;script&#62;alert(&#39;x&#39;)&#60;/script&#62;");
-    expect(shown.headers.get("content-security-policy")).toContain("default-src 'none'");
+    const html = await fetch(`${stack.origin}/inbox/${queueId}/html`);
+    expect(await html.text()).toContain(evil);
+    expect(html.headers.get("content-security-policy")).toMatch(/^default-src 'none';.* sandbox;/);
+    for (const path of ["", `/${queueId}`]) {
+      const shown = await fetch(`${stack.origin}/inbox${path}`);
+      expect(shown.headers.get("content-type")).toBe("application/json");
+      expect(shown.headers.get("x-content-type-options")).toBe("nosniff");
+    }
     const source = await fetch(`${stack.origin}/inbox/${queueId}.eml`);
     expect(source.headers.get("content-type")).toBe("message/rfc822");
     expect(await source.text()).toContain("To: a@example.com\r\n");
-    for (const file of ["page.css", "page.js"]) {
-      expect((await fetch(`${stack.origin}/${file}`)).status).toBe(200);
+  });
+
+  it("serves the page's own files, without types, and no others", async () => {
+    const whole = await fetch(`${stack.origin}/`);
+    const policy = whole.headers.get("content-security-policy");
+    expect(policy).toContain("default-src 'none'; script-src 'self'; style-src 'self'");
+    expect(policy).not.toContain("unsafe");
+    const named = [...(await whole.text()).matchAll(/(?:src|href)="(\/page\/[^"]+)"/g)];
+    expect(named.length).toBeGreaterThan(5);
+    for (const [, file] of named) {
+      const answer = await fetch(`${stack.origin}${file}`);
+      expect([file, answer.status]).toEqual([file, 200]);
     }
-    expect((await fetch(`${stack.origin}/start.ts`)).status).toBe(404);
+    const script = await fetch(`${stack.origin}/page/main.ts`);
+    expect(script.headers.get("content-type")).toBe("text/javascript; charset=utf-8");
+    expect(await script.text()).not.toMatch(/\binterface\b|: readonly /);
+    for (const path of [
+      "/start.ts",
+      "/page/../start.ts",
+      "/page/%2e%2e/start.ts",
+      "/page/tsconfig.json",
+    ]) {
+      expect((await fetch(`${stack.origin}${path}`)).status).toBe(404);
+    }
   });
 
   it("has nothing to do with the pages of others", async () => {
     const message = { to: "a@example.com", text: "from elsewhere" };
     expect((await post(message, { origin: "https://evil.example" })).status).toBe(403);
+    for (const path of ["/inbox", "/faults/wrong-password"]) {
+      const method = path === "/inbox" ? "DELETE" : "POST";
+      const headers = { origin: "https://evil.example" };
+      expect((await fetch(`${stack.origin}${path}`, { method, headers })).status).toBe(403);
+    }
     const { hostname, port } = new URL(stack.origin);
     // fetch does not let its caller choose the name.
     const asked = request({ hostname, port, path: "/", headers: { host: "evil.example" } });
