@@ -61,7 +61,8 @@ export function advice({ outcome, retryable, error, recipients }: Result): strin
     const open = recipients.filter((one) => one.outcome !== "accepted").length;
     return `${open} of ${recipients.length} did not get it; do not send to the others again. ${known ?? ""}`.trim();
   }
-  return `${known ?? "Read the server's reply."}${retryable ? " The same again later may succeed." : ""}`;
+  if (retryable) return "Nothing was taken. The same again later may succeed.";
+  return known ?? "Read the server's reply.";
 }
 
 function seconds(totalMs: number, roundTrips: number): string {

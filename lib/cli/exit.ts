@@ -45,6 +45,7 @@ export function exitOf({ outcome, retryable, error }: Result): number {
     case "rejected":
       return error?.code === "invalid_request" ? EXIT.malformed : EXIT.rejected;
     case "deferred":
+      if (error?.code === "not_invoked") return EXIT.unavailable;
       return retryable ? EXIT.later : EXIT.act;
   }
 }

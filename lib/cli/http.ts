@@ -36,7 +36,9 @@ export async function callApi(base: string, call: HttpCall): Promise<HttpAnswer>
     const answer = await fetch(url, { method: call.method, headers, body: call.body ?? null });
     return { status: answer.status, body: parsed(await answer.text()) };
   } catch (error) {
-    const { code = "no answer" } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    const cause = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    // fetch turns ports down that belong to other protocols, without a code.
+    const { code = cause.message === "bad port" ? "ECONNREFUSED" : "no answer" } = cause;
     const where = `${url.protocol}//${url.host}`;
     if (UNSENT.test(code)) throw new Stop(EXIT.unavailable, `${where} is not reached (${code}).`);
     throw new AnswerLost(`No answer came from ${where} (${code}).`);

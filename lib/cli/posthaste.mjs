@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 
 const NEEDED = 24;
@@ -27,8 +28,9 @@ if (!existsSync(here("../../node_modules/commander"))) {
 
 function handOver() {
   const child = spawn(brought, [here(import.meta.url), ...args], { stdio: "inherit" });
-  // Ctrl-C reaches both by itself; the child decides what becomes of it.
-  process.on("SIGINT", () => {});
+  // On a terminal Ctrl-C reaches both by itself, and twice means "at once": it is not passed on there.
+  const terminal = [0, 1, 2].some((fd) => isatty(fd));
+  process.on("SIGINT", () => terminal || child.kill("SIGINT"));
   process.on("SIGTERM", () => child.kill("SIGTERM"));
   process.on("SIGHUP", () => child.kill("SIGHUP"));
   child.on("error", (error) => stop(`Node ${NEEDED} did not start (${error.code}).`));

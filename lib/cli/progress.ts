@@ -1,22 +1,20 @@
 /**
- * How far a long piece of work is, on standard error, and only where somebody looks: on a terminal,
- * and only once it has taken a while.
+ * How far a long piece of work is, on standard error, and only where somebody looks: on a terminal.
  */
 import type { Content } from "../smtp/data.ts";
 import type { Relay } from "../submission/ports.ts";
 
-/** What takes less is over before it is read, in milliseconds. */
-const PATIENCE_MS = 400;
+/** What is smaller is gone at once, in octets. */
+const LARGE = 1_000_000;
 const REDRAW_MS = 100;
 
 export class Progress {
   readonly #shown = process.stderr.isTTY === true;
-  readonly #begun = performance.now();
   #drawn = 0;
 
   draw(text: string): void {
     const now = performance.now();
-    if (!this.#shown || now - this.#begun < PATIENCE_MS || now - this.#drawn < REDRAW_MS) return;
+    if (!this.#shown || now - this.#drawn < REDRAW_MS) return;
     this.#drawn = now;
     process.stderr.write(`\r\x1b[K${text}`);
   }
@@ -33,7 +31,10 @@ export function watched(relay: Relay, progress: Progress): Relay {
     send: async (target, submissions, options) => {
       const counted = submissions.map((submission) => ({
         ...submission,
-        content: counting(submission.content, progress),
+        content:
+          submission.content.size < LARGE
+            ? submission.content
+            : counting(submission.content, progress),
       }));
       const sent = await relay.send(target, counted, options);
       progress.clear();

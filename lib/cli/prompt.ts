@@ -1,6 +1,6 @@
 /**
- * A password, typed without an echo. The terminal is in raw mode before the question shows, so not
- * even what is typed ahead of it appears; nothing of it is kept in a history.
+ * A password, typed without an echo: the terminal is in raw mode before the question shows, and what
+ * the line editor would show goes nowhere. Nothing of it is kept in a history.
  */
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";

@@ -60,8 +60,8 @@ async function replay(file: string, { port, tls, cert, key }: Options): Promise<
       if (identity?.ca !== undefined) say(`its authority, for the client's tls.ca: ${identity.ca}`);
     },
     deviated: ({ where, expected, came }) => {
-      say(`${mark("fix")} ${where}: expected ${visible(expected)}`);
-      say(`     came     ${visible(came)}`);
+      say(`${paint("red", "differs")} ${where}: expected ${visible(expected)}`);
+      say(`${" ".repeat(where.length + 9)} came     ${visible(came)}`);
     },
   });
   if (deviations === 0) say(`${mark("ok")} the client said what the conversation says`);
@@ -88,11 +88,15 @@ async function identityOf(cert: string | undefined, key: string | undefined) {
     return { cert: certificate.toString("utf8"), key: own.toString("utf8") };
   }
   const { makeCertificate } = await import("../../infra/local/certificate.ts");
-  const { mkdtempSync, writeFileSync } = await import("node:fs");
+  const { mkdtempSync, rmSync, writeFileSync } = await import("node:fs");
   const { tmpdir } = await import("node:os");
   const { join } = await import("node:path");
   const made = await makeCertificate();
-  const ca = join(mkdtempSync(join(tmpdir(), "posthaste-replay-")), "ca.pem");
+  const folder = mkdtempSync(join(tmpdir(), "posthaste-replay-"));
+  const ca = join(folder, "ca.pem");
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  // Without a handler of its own the signal would leave the folder behind.
+  process.once("SIGINT", () => process.exit(EXIT.interrupted));
   writeFileSync(ca, made.ca);
   return { cert: made.cert, key: made.key, ca };
 }

@@ -52,10 +52,18 @@ export async function senderFindings(question: SenderQuestion): Promise<readonly
   const ask = ((name, type) => resolver.resolve(name, type)) as Ask;
   const domain = domainToASCII(question.from.slice(question.from.lastIndexOf("@") + 1));
   const trouble = await reachable(ask, domain);
+  if (trouble === "ENOTFOUND") {
+    return [
+      toFix(
+        `${domain} does not exist, says the DNS that answers here`,
+        "Check the From domain, or ask another DNS server: --resolver.",
+      ),
+    ];
+  }
   if (trouble !== undefined) {
     return [
       note(
-        `DNS does not answer here (${trouble}): SPF, DKIM and DMARC were not looked at; --resolver names another`,
+        `DNS does not answer here (${trouble}): SPF, DKIM and DMARC were not looked at; --resolver names another server`,
       ),
     ];
   }
@@ -74,14 +82,14 @@ export async function senderFindings(question: SenderQuestion): Promise<readonly
   ];
 }
 
-/** Why not; a name without a record is an answer. */
+/** Why not; that a name has no such record is an answer. */
 async function reachable(ask: Ask, domain: string): Promise<string | undefined> {
   try {
     await ask(domain, "TXT");
     return undefined;
   } catch (error) {
     const { code = "unknown" } = error as NodeJS.ErrnoException;
-    return ["ENOTFOUND", "ENODATA"].includes(code) ? undefined : code;
+    return code === "ENODATA" ? undefined : code;
   }
 }
 
