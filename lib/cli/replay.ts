@@ -54,10 +54,9 @@ async function replay(file: string, { port, tls, cert, key }: Options): Promise<
     port,
     identity,
     listening: (address) => {
-      say(
-        `${paint("bold", address)} plays ${file === "-" ? "the conversation" : visible(file)}; Ctrl-C ends it`,
-      );
-      if (identity?.ca !== undefined) say(`its authority, for the client's tls.ca: ${identity.ca}`);
+      const what = file === "-" ? "the conversation" : visible(file);
+      const ca = identity?.ca && `\nits authority, for the client's tls.ca: ${identity.ca}`;
+      say(`${paint("bold", address)} plays ${what}; Ctrl-C ends it${ca ?? ""}`);
     },
     deviated: ({ where, expected, came }) => {
       say(`${paint("red", "differs")} ${where}: expected ${visible(expected)}`);

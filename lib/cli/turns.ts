@@ -25,18 +25,23 @@ export function sessionsOf(lines: readonly DialogueLine[]): readonly (readonly T
     sessions.push(turns);
   };
   begin();
+  let elsewhere = false;
   for (const [index, line] of lines.entries()) {
     if (line.from === "C") {
       const before = lines[index - 1]?.from === "C" ? lines[index - 1]?.text : undefined;
       const turn = turnOf(line, before);
-      if (turn === undefined) continue;
+      if (turn === undefined) {
+        elsewhere = true;
+        continue;
+      }
       turns.push(turn);
       if (answered(line, lines[index + 1])) waiting.push(turn);
       continue;
     }
     // A greeting that answers nothing: another session.
     const greets = line.from === "S" && /^220([ -]|$)/.test(line.text);
-    if (greets && waiting.length === 0 && turns.length > 1) begin();
+    if (elsewhere || (greets && waiting.length === 0 && turns.length > 1)) begin();
+    elsewhere = false;
     const turn = waiting[0] ?? (turns.at(-1) as Turn);
     turn.answers.push(line);
     // The greeting waits behind the handshake of implicit TLS.
