@@ -181,8 +181,11 @@ async function published(
   let records: string[][] = [];
   try {
     records = (await ask(name, "TXT")) as string[][];
-  } catch {
-    // No record, as far as anybody can tell.
+  } catch (error) {
+    const { code = "unknown" } = error as NodeJS.ErrnoException;
+    if (!["ENOTFOUND", "ENODATA"].includes(code)) {
+      return note(`DKIM: ${name} could not be looked up (${code})`);
+    }
   }
   const own = publicForms(privateKey);
   if (own.length === 0)

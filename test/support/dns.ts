@@ -27,7 +27,9 @@ export async function startNameServer(zone: Zone): Promise<NameServer> {
     asked.push(`${name} ${type}`);
     const found = zone[name]?.[type] ?? [];
     const exists = Object.keys(zone).some((known) => known === name || known.endsWith(`.${name}`));
-    const answers = found.map((data) => ({ type, name, ttl: 60, data }) as Answer);
+    const answers = found.map(
+      (data) => ({ type, name, ttl: 60, data: type === "TXT" ? strings(data) : data }) as Answer,
+    );
     // RFC 1035 §4.1.1: RCODE 3, the name does not exist.
     const flags = exists ? 0x0180 : 0x0183;
     socket.send(
@@ -42,4 +44,9 @@ export async function startNameServer(zone: Zone): Promise<NameServer> {
     asked,
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
+}
+
+/** RFC 1035 §3.3.14: a text is character-strings, each of at most 255 octets. */
+function strings(text: string): readonly string[] {
+  return text.match(/.{1,255}/g) ?? [""];
 }
