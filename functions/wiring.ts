@@ -3,9 +3,9 @@
  * environment is an answer and not a crash at start.
  */
 import { randomUUID } from "node:crypto";
-import { hostname, networkInterfaces } from "node:os";
 import { secretsManager } from "../lib/aws/secrets-manager.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
+import { ownName } from "../lib/smtp/io/own-name.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
 import { endpointOf } from "../lib/submission/mailbox.ts";
@@ -153,19 +153,4 @@ export function limitsOf(context: InvocationContext | undefined, most = UNBOUNDE
       return Math.max(0, Math.min(own - reserve, most - (performance.now() - begun)));
     },
   };
-}
-
-/**
- * RFC 5321 §4.1.1.1: the host's full name, or the address literal of a host that has none, as
- * functions do.
- */
-function ownName(): string {
-  const name = hostname();
-  if (/^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$/.test(name) && !/^[\d.]+$/.test(name)) return name;
-  for (const addresses of Object.values(networkInterfaces())) {
-    for (const { family, internal, address } of addresses ?? []) {
-      if (family === "IPv4" && !internal) return `[${address}]`;
-    }
-  }
-  return "[127.0.0.1]";
 }

@@ -1,5 +1,13 @@
-/** Secrets Manager, through its one call that a mailbox needs. No secret is ever part of an error. */
-import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+/**
+ * Secrets Manager: the one call that a function needs to read a mailbox, and those by which a person
+ * keeps one. No secret is ever part of an error.
+ */
+import {
+  CreateSecretCommand,
+  GetSecretValueCommand,
+  PutSecretValueCommand,
+  SecretsManagerClient,
+} from "@aws-sdk/client-secrets-manager";
 import { SecretError, type SecretReader } from "../submission/ports.ts";
 
 /** How long one read may take before the cached secret has to do, in milliseconds. */
@@ -27,7 +35,46 @@ export function secretsManager(): SecretReader {
   };
 }
 
-function translate({ name, message }: Error, id: string): SecretError {
+/** For whoever keeps mailboxes; functions only read. */
+export interface SecretKeeper extends SecretReader {
+  /**
+   * Make `secret` the current version, and the secret itself where there is none.
+   * @returns the version's name
+   * @throws SecretError
+   */
+  store(id: string, secret: string): Promise<{ readonly version: string; readonly isNew: boolean }>;
+}
+
+export function secretKeeper(): SecretKeeper {
+  const client = new SecretsManagerClient({ maxAttempts: 3 });
+  return {
+    ...secretsManager(),
+    async store(id, secret) {
+      try {
+        const put = new PutSecretValueCommand({ SecretId: id, SecretString: secret });
+        const { VersionId: version = "" } = await client.send(put);
+        return { version, isNew: false };
+      } catch (error) {
+        if ((error as Error).name !== "ResourceNotFoundException") {
+          throw translate(error as Error, id, "written");
+        }
+      }
+      try {
+        const create = new CreateSecretCommand({ Name: id, SecretString: secret });
+        const { VersionId: version = "" } = await client.send(create);
+        return { version, isNew: true };
+      } catch (error) {
+        throw translate(error as Error, id, "written");
+      }
+    },
+  };
+}
+
+function translate(
+  { name, message }: Error,
+  id: string,
+  done: "read" | "written" = "read",
+): SecretError {
   if (name === "ResourceNotFoundException") {
     return new SecretError("missing", `There is no secret ${id}, or it has no value yet.`);
   }
@@ -38,12 +85,12 @@ function translate({ name, message }: Error, id: string): SecretError {
   ) {
     return new SecretError(
       "denied",
-      `The secret ${id} may not be read (${name}): check the function's role, the secret's policy and its KMS key.`,
+      `The secret ${id} may not be ${done} (${name}): check the ${done === "read" ? "function's" : "caller's"} role, the secret's policy and its KMS key.`,
     );
   }
   if (name === "CredentialsProviderError" || name === "UnrecognizedClientException") {
     return new SecretError("denied", `Secrets Manager was not asked: ${name}.`);
   }
   const why = name === "Error" ? message : name;
-  return new SecretError("unavailable", `The secret ${id} could not be read now (${why}).`);
+  return new SecretError("unavailable", `The secret ${id} could not be ${done} now (${why}).`);
 }

@@ -75,7 +75,7 @@ export function createMailer({ functionName, ledger = false, client }: MailerOpt
       );
       return { id, answer };
     } catch (error) {
-      throw refused(error as Error & { $metadata?: { httpStatusCode?: number } }, id);
+      throw refused(error as InvokeError, id);
     }
   };
   return {
@@ -100,19 +100,19 @@ export function createMailer({ functionName, ledger = false, client }: MailerOpt
   };
 }
 
-function refused(
-  error: Error & { $metadata?: { httpStatusCode?: number } },
-  id: string,
-): MailerError {
+/** What the SDK and the socket throw. */
+type InvokeError = Error & { code?: string; $metadata?: { httpStatusCode?: number } };
+
+/** The request has not left: nobody was there to take it. */
+const UNREACHED = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/;
+
+function refused(error: InvokeError, id: string): MailerError {
   const status = error.$metadata?.httpStatusCode;
   // A 4xx is Lambda's own word before it ran anything.
-  if (status !== undefined && status >= 400 && status < 500) {
-    return new MailerError(
-      "not_invoked",
-      id,
-      `Lambda did not run the function (${error.name}).`,
-      false,
-    );
+  const judged = status !== undefined && status >= 400 && status < 500;
+  if (judged || UNREACHED.test(error.code ?? "")) {
+    const why = judged ? error.name : error.code;
+    return new MailerError("not_invoked", id, `Lambda did not run the function (${why}).`, false);
   }
   return new MailerError("answer_lost", id, `No answer came from Lambda (${error.name}).`, true);
 }

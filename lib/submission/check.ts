@@ -1,10 +1,12 @@
 /** The answer to "which AUTH does this server support, and does my login work?". Sends nothing. */
+import type { X509Certificate } from "node:crypto";
 import * as z from "zod/mini";
 import type { Timing } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
 import { explainError } from "./classify.ts";
 import { deliver } from "./deliver.ts";
 import { explainPreparation, explainResting, serverOf } from "./explain.ts";
+import type { Mailbox } from "./mailbox.ts";
 import type { ErrorResult, ServerResult } from "./outcome.ts";
 import { secretOf } from "./prepare.ts";
 import type { Limits, SubmitPorts } from "./submit.ts";
@@ -14,6 +16,8 @@ export interface CheckResult {
   readonly ok: boolean;
   /** Null where no server answered. */
   readonly server: ServerResult | null;
+  /** The certificate that was verified; null without TLS. */
+  readonly certificate: CertificateResult | null;
   /** SASL mechanisms that the server offers, upper case, after TLS. */
   readonly mechanisms: readonly string[];
   /** `accepted`, `refused`, or `none` where the mailbox has no login or it was not reached. */
@@ -25,6 +29,18 @@ export interface CheckResult {
   readonly timing: Timing | null;
   readonly transcript: readonly Entry[];
   readonly error?: ErrorResult;
+}
+
+/** A server's certificate, as far as people ask about it. */
+export interface CertificateResult {
+  /** RFC 4514-like: `CN=smtp.example.com, O=Example`. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** Whom it is valid for: DNS names and IP addresses. */
+  readonly names: readonly string[];
+  /** ISO 8601, UTC. */
+  readonly validFrom: string;
+  readonly validTo: string;
 }
 
 const CheckRequest = z.strictObject({
@@ -48,8 +64,24 @@ export async function check(
   try {
     const wired = ports();
     const secretId = secretOf(wired.config, parsed.data);
-    const mailbox = await wired.mailboxes.load(secretId);
-    const { sent } = await deliver(wired, secretId, mailbox, [], () => ({
+    return await checkMailbox(wired, secretId, await wired.mailboxes.load(secretId), limits);
+  } catch (error) {
+    return failed(explainPreparation(error));
+  }
+}
+
+/**
+ * @param secretId where the mailbox came from, to look for a rotation
+ * @param mailbox may have fewer relays than the secret, to ask one of them alone
+ */
+export async function checkMailbox(
+  ports: SubmitPorts,
+  secretId: string,
+  mailbox: Mailbox,
+  limits: Limits,
+): Promise<CheckResult> {
+  try {
+    const { sent } = await deliver(ports, secretId, mailbox, [], () => ({
       timeLeft: limits.timeLeft(),
       signal: limits.signal,
     }));
@@ -59,12 +91,13 @@ export async function check(
     return {
       ok: error === undefined,
       server: serverOf(sent),
+      certificate: certificateOf(sent.tls?.certificate, sent.scrub),
       mechanisms: report.capabilities?.auth ?? [],
       login: report.mechanism ? "accepted" : error?.phase === "auth" ? "refused" : "none",
       capabilities: Object.fromEntries(report.capabilities?.keywords ?? []),
       maxSize: report.capabilities?.size ?? null,
       timing: sent.timing,
-      transcript: wired.config.transcript === "full" ? sent.transcript : [],
+      transcript: ports.config.transcript === "full" ? sent.transcript : [],
       ...(error && { error: explainError(error, sent.scrub) }),
     };
   } catch (error) {
@@ -76,6 +109,7 @@ function failed(error: ErrorResult): CheckResult {
   return {
     ok: false,
     server: null,
+    certificate: null,
     mechanisms: [],
     login: "none",
     capabilities: {},
@@ -83,5 +117,25 @@ function failed(error: ErrorResult): CheckResult {
     timing: null,
     transcript: [],
     error,
+  };
+}
+
+/** @param scrub for what is the server's word */
+export function certificateOf(
+  certificate: X509Certificate | undefined,
+  scrub: (text: string) => string = (text) => text,
+): CertificateResult | null {
+  if (certificate === undefined) return null;
+  // Node gives one attribute a line, and names as `DNS:a, IP Address:b`.
+  const oneLine = (name: string) => scrub(name.split("\n").join(", "));
+  const names = (certificate.subjectAltName ?? "")
+    .split(", ")
+    .map((name) => scrub(name.replace(/^(DNS|IP Address):/, "")));
+  return {
+    subject: oneLine(certificate.subject ?? ""),
+    issuer: oneLine(certificate.issuer ?? ""),
+    names: names.filter((name) => name !== ""),
+    validFrom: new Date(certificate.validFrom).toISOString(),
+    validTo: new Date(certificate.validTo).toISOString(),
   };
 }

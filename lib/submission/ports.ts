@@ -2,6 +2,7 @@
  * What a submission needs from outside, as the smallest interfaces that serve it. Adapters implement
  * them (lib/aws, lib/smtp/io); functions/wiring.ts hands them in.
  */
+import type { X509Certificate } from "node:crypto";
 import type { Submission } from "../smtp/envelope.ts";
 import type { SessionReport, Timing } from "../smtp/report.ts";
 import type { Entry } from "../smtp/transcript.ts";
@@ -61,7 +62,14 @@ export interface Target {
 export interface Sent {
   readonly report: SessionReport;
   readonly endpoint: Mailbox["endpoints"][number];
-  readonly tls: { readonly protocol: string; readonly cipher: string } | undefined;
+  readonly tls:
+    | {
+        readonly protocol: string;
+        readonly cipher: string;
+        /** The one that was verified. */
+        readonly certificate?: X509Certificate | undefined;
+      }
+    | undefined;
   readonly timing: Timing;
   readonly transcript: readonly Entry[];
   readonly scrub: (text: string) => string;

@@ -42,7 +42,11 @@ it("tells what the server supports, and sends nothing", async () => {
     mechanisms: ["PLAIN", "LOGIN", "CRAM-MD5"],
     server: { tls: { protocol: "TLSv1.3" }, auth: "PLAIN" },
     maxSize: 26214400,
+    certificate: { subject: "CN=localhost", names: ["localhost", "127.0.0.1", expect.any(String)] },
   });
+  const { validFrom, validTo } = result.certificate;
+  expect(Date.parse(validFrom)).toBeLessThan(Date.now());
+  expect(Date.parse(validTo)).toBeGreaterThan(Date.now());
   expect(result.capabilities.PIPELINING).toEqual([]);
   const said = result.transcript.map((entry: { text: string }) => entry.text);
   expect(said).toContain("STARTTLS");
@@ -61,6 +65,11 @@ it("tells of a certificate that does not fit, and how to mend it", async () => {
   const result = await ask({ tls: {} });
   expect(result).toMatchObject({ ok: false, error: { code: "certificate_invalid", phase: "tls" } });
   expect(result.error.message).toContain("tls.ca");
+});
+
+it("has no certificate to tell of without TLS", async () => {
+  const result = await ask({ security: "none", allowPlaintextAuth: true });
+  expect(result).toMatchObject({ ok: true, certificate: null, server: { tls: null } });
 });
 
 it("tells of a name that does not fit", async () => {

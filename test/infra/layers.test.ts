@@ -140,6 +140,26 @@ const ARROWS: readonly (readonly [string, readonly string[], readonly string[]])
     ["../aws/s3.ts", "../smtp/io/driver.ts", "../../functions/invoke.ts"],
   ],
   [
+    "lib/cli/send.ts",
+    [
+      "./compose.ts",
+      "../client/mailer.ts",
+      "../smtp/io/relay.ts",
+      "../submission/submit.ts",
+      "../aws/secrets-manager.ts",
+      "../../infra/local/certificate.ts",
+      "commander",
+      "node:net",
+    ],
+    [
+      "../../functions/wiring.ts",
+      "../../infra/local/stack.ts",
+      "../../test/support/proxy.ts",
+      "../telemetry/log.ts",
+    ],
+  ],
+  ["lib/submission/check.ts", ["./deliver.ts"], ["../cli/send.ts"]],
+  [
     "lib/config.ts",
     ["zod/mini", "./message/address.ts"],
     ["./aws/s3.ts", "./submission/submit.ts", "./smtp/io/driver.ts", "../functions/wiring.ts"],
@@ -178,7 +198,7 @@ const ARROWS: readonly (readonly [string, readonly string[], readonly string[]])
       "../lib/config.ts",
       "@aws-sdk/client-secrets-manager",
     ],
-    ["../test/support/proxy.ts", "../infra/build.ts"],
+    ["../test/support/proxy.ts", "../infra/build.ts", "../lib/cli/send.ts"],
   ],
   // The rims of the repository itself: they drive everything.
   ["test/smtp/driver.test.ts", ["../../lib/smtp/io/driver.ts", "../../lib/aws/s3.ts"], []],

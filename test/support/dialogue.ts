@@ -30,19 +30,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { contentOf } from "../../lib/smtp/data.ts";
+import { type DialogueLine, dialogueLine } from "../../lib/smtp/dialogue.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
 import type { Learnt } from "../../lib/smtp/login.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import type { SessionPlan } from "../../lib/smtp/session.ts";
 import type { ChannelBinding } from "../../lib/smtp/step.ts";
-
-export interface DialogueLine {
-  readonly from: "S" | "C" | "X";
-  readonly text: string;
-  readonly number: number;
-  /** What a server's line puts on the wire. */
-  readonly octets: Uint8Array;
-}
 
 /** How a dialogue may be played over a socket, where its meaning hangs on what arrives together. */
 export type Way = "pure" | "whole" | "line" | "octet";
@@ -101,15 +94,9 @@ export function parseDialogue(file: string, text: string): Dialogue {
       title ||= line.slice(1).trim();
       continue;
     }
-    const spoken = /^([SCX]): ?(.*)$/.exec(line);
+    const spoken = dialogueLine(line, index + 1);
     if (spoken) {
-      const said = spoken[2] as string;
-      lines.push({
-        from: spoken[1] as "S",
-        text: said,
-        number: index + 1,
-        octets: octetsOf(said),
-      });
+      lines.push(spoken);
       continue;
     }
     const directive = /^@ (\S+) ?(.*)$/.exec(line);
@@ -181,19 +168,6 @@ function message(given: Record<string, unknown>): Submission {
   };
 }
 
-/** `\xNN` for octets that a text file cannot hold; the rest is UTF-8. */
-function octetsOf(text: string): Uint8Array {
-  const [line, open] = text.endsWith("\\z") ? [text.slice(0, -2), true] : [text, false];
-  const octets = Buffer.concat(
-    line
-      .split(/(\\x[0-9A-Fa-f]{2})/)
-      .map((part, index) =>
-        Buffer.from(index % 2 ? part.slice(2) : part, index % 2 ? "hex" : "utf8"),
-      ),
-  );
-  return open || octets.at(-1) === 10 ? octets : Buffer.concat([octets, Buffer.from("\r\n")]);
-}
-
 /** Fates as a dialogue writes them: `taken`, `refused:rcpt:550`, `lost`, `unsent:timeout` … */
 export function fates(report: SessionReport): readonly (readonly string[])[] {
   return report.messages.map(({ recipients }) =>
@@ -210,13 +184,6 @@ export function fates(report: SessionReport): readonly (readonly string[])[] {
       }
     }),
   );
-}
-
-/** Does what the client wrote match the line of the dialogue? */
-export function matches(expected: string, actual: string): boolean {
-  if (!expected.includes("***")) return expected === actual;
-  const [before = "", after = ""] = expected.split("***");
-  return actual.startsWith(before) && actual.endsWith(after) && actual.length > before.length;
 }
 
 /** What every way of playing a dialogue must come to. */

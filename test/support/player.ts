@@ -6,12 +6,13 @@
  */
 import type { Content } from "../../lib/smtp/data.ts";
 import { ContentEncoder } from "../../lib/smtp/data.ts";
+import { type DialogueLine, matches } from "../../lib/smtp/dialogue.ts";
 import { SmtpError } from "../../lib/smtp/error.ts";
 import { ReplyDecoder } from "../../lib/smtp/reply.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import { session } from "../../lib/smtp/session.ts";
 import type { Answer, Effect, Phase } from "../../lib/smtp/step.ts";
-import { type Dialogue, type DialogueLine, matches } from "./dialogue.ts";
+import type { Dialogue } from "./dialogue.ts";
 
 export type Split = "whole" | "line" | "octet";
 

@@ -40,7 +40,13 @@ export class Connection {
   #heard = false;
   /** Set once TLS is up. */
   tls:
-    | { readonly protocol: string; readonly cipher: string; readonly resumed: boolean }
+    | {
+        readonly protocol: string;
+        readonly cipher: string;
+        readonly resumed: boolean;
+        /** The one that was verified. */
+        readonly certificate: X509Certificate | undefined;
+      }
     | undefined;
 
   private constructor(socket: Socket, endpoint: Endpoint, limits: Limits) {
@@ -138,7 +144,7 @@ export class Connection {
     this.#listen();
     const protocol = secured.getProtocol() ?? "unknown";
     const cipher = secured.getCipher().standardName;
-    this.tls = { protocol, cipher, resumed: secured.isSessionReused() };
+    this.tls = { protocol, cipher, resumed: secured.isSessionReused(), certificate };
     return { protocol, cipher, bindings: bindingsOf(secured, certificate) };
   }
 

@@ -3,7 +3,7 @@
  * EHLO, STARTTLS; never once AUTH has begun), and further sessions where a server limits the messages in one
  * (RFC 9422 MAILMAX) or took another login than it was offered. One transcript and one clock for all of it.
  */
-import { randomBytes } from "node:crypto";
+import { randomBytes, type X509Certificate } from "node:crypto";
 import type { Capabilities } from "../capabilities.ts";
 import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
@@ -45,10 +45,17 @@ export interface SendOptions {
   readonly commit?: ((message: number) => Promise<void>) | undefined;
 }
 
+interface Secured {
+  readonly protocol: string;
+  readonly cipher: string;
+  /** The one that was verified. */
+  readonly certificate?: X509Certificate | undefined;
+}
+
 export interface Sent {
   readonly report: SessionReport;
   readonly endpoint: RelayEndpoint;
-  readonly tls: { readonly protocol: string; readonly cipher: string } | undefined;
+  readonly tls: Secured | undefined;
   readonly timing: Timing;
   readonly transcript: readonly Entry[];
   /** Masks what a server may have echoed; for every text that came from it. */
@@ -311,7 +318,7 @@ function limitsOf({ endsAt, options }: Pick<Run, "endsAt" | "options">, others: 
 
 interface Attempt {
   readonly endpoint: RelayEndpoint;
-  readonly tls: { readonly protocol: string; readonly cipher: string } | undefined;
+  readonly tls: Secured | undefined;
   readonly report: SessionReport;
 }
 
