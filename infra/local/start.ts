@@ -28,6 +28,7 @@ import {
 import { examples } from "./page/examples.ts";
 import { answerPage } from "./page.ts";
 import { createPoller } from "./poller.ts";
+import { answerReference } from "./reference.ts";
 import { ATTACHMENTS, enter, startWholeStack, type WholeStack } from "./stack.ts";
 
 const HOST = "127.0.0.1";
@@ -144,6 +145,8 @@ async function respond(
   }
   const reads = request.method === "GET" || request.method === "HEAD";
   const origin = `http://${request.headers.host}`;
+  const reference = reads ? await answerReference(pathname) : undefined;
+  if (reference !== undefined) return reference;
   const page = reads ? await answerPage(stack.mail.inbox, pathname, origin) : undefined;
   return page ?? message(404, "Not Found");
 }
@@ -175,6 +178,7 @@ function print({ mail, queues }: WholeStack, origin: string): void {
 
   inbox          ${origin}/
   HTTP API       ${origin}/messages
+  reference      ${origin}/reference
   Lambda invoke  AWS_ENDPOINT_URL_LAMBDA=${origin}
                  ${deployedName("invoke")}, ${deployedName("check")}
   SQS            ${queues.url("requests")} and ${queues.url("failed")}
