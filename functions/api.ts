@@ -142,7 +142,7 @@ async function later(request: HttpRequest, order: Order, limits: Limits): Promis
     const { id, mailbox } = accepted;
     // Keys are scoped by mailbox, so the mailbox is part of the address.
     const query = mailbox === undefined ? "" : `?mailbox=${mailbox}`;
-    const location = `${request.path.replace(/\/$/, "")}/${encodeURIComponent(id)}${query}`;
+    const location = `${request.publicPath.replace(/\/$/, "")}/${encodeURIComponent(id)}${query}`;
     const headers = { location, "preference-applied": "respond-async" };
     return json(202, { id, state: "queued" }, headers);
   } catch (error) {

@@ -157,22 +157,30 @@ export async function settleAll(
     result: known ?? (results[orders.indexOf(order)] as Result),
   }));
   const stranded: typeof outcomes = [];
+  const unplaced: typeof outcomes = [];
   for (const { order, result } of outcomes) {
     wired.tell({ source, result, requestId: requestId(context), ...order });
     const verdict = verdictOf(result);
-    if (verdict === "failed") await laidBefore(wired, { source, order, result, why: "failed" });
+    if (
+      verdict === "failed" &&
+      !(await laidBefore(wired, { source, order, result, why: "failed" }))
+    ) {
+      unplaced.push({ order, result });
+    }
     if (verdict === "again" && !(await queued(wired, source, order, result))) {
       stranded.push({ order, result });
     }
   }
-  if (stranded.length === 0) return;
+  if (stranded.length + unplaced.length === 0) return;
   // Without a ledger, another try would send again what has been sent.
-  const untouched = outcomes.every(({ result }) => settledOf(result).length === 0);
+  const untouched = outcomes.every(({ result }) =>
+    settledOf(result).every(({ outcome }) => outcome === "rejected"),
+  );
   if (wired.ports.ledger !== undefined || untouched) {
-    const reasons = stranded.map(
-      ({ result }) => `${result.id}: ${result.error?.code ?? "deferred"}`,
+    const reasons = [...stranded, ...unplaced].map(
+      ({ result }) => `${result.id}: ${result.error?.code ?? result.outcome}`,
     );
-    throw new Error(`Deferred, and not on a queue: ${reasons.join(", ")}.`);
+    throw new Error(`Neither sent nor on a queue: ${reasons.join(", ")}.`);
   }
   for (const { order, result } of stranded) {
     await laidBefore(wired, { source, order, result, why: "no queue to try again from" });

@@ -8,6 +8,8 @@ export interface HttpRequest {
   readonly method: string;
   /** Path below the stage, decoded as the gateway left it. */
   readonly path: string;
+  /** The same as the caller wrote it: a REST API's stage is part of its addresses. */
+  readonly publicPath: string;
   /** Names in lower case; repeated fields joined by a comma (RFC 9110 §5.3). */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly query: Readonly<Record<string, string | undefined>>;
@@ -45,6 +47,7 @@ export function decodeHttp(event: unknown): HttpRequest | undefined {
   return {
     method: method.toUpperCase(),
     path,
+    publicPath: isString(context["path"]) ? context["path"] : path,
     headers,
     query: Object.fromEntries(query.filter((pair): pair is [string, string] => isString(pair[1]))),
     requestId: context["requestId"],

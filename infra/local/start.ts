@@ -30,6 +30,7 @@ import {
 } from "./invoke-endpoint.ts";
 import { answerPage, SAFETY } from "./page.ts";
 import { createPoller } from "./poller.ts";
+import { answerReference } from "./reference.ts";
 import { ATTACHMENTS, enter, startWholeStack, type WholeStack } from "./stack.ts";
 
 const HOST = "127.0.0.1";
@@ -169,7 +170,7 @@ async function respond(
     const headers = { ...SAFETY, "content-type": "application/json" };
     return { status: 200, headers, body: JSON.stringify(facts) };
   }
-  return answerPage(pathname) ?? message(404, "Not Found");
+  return answerPage(pathname) ?? (await answerReference(pathname)) ?? message(404, "Not Found");
 }
 
 /** Names are the page's to translate. */
@@ -208,6 +209,7 @@ function print({ mail, queues }: WholeStack, origin: string): void {
 
   page, inbox    ${origin}/
   HTTP API       ${origin}/messages
+  reference      ${origin}/reference
   Lambda invoke  AWS_ENDPOINT_URL_LAMBDA=${origin}
                  ${deployedName("invoke")}, ${deployedName("check")}
   SQS            ${queues.url("requests")} and ${queues.url("failed")}

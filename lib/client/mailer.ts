@@ -19,7 +19,10 @@ export interface MailerOptions {
    * repeated: without one the message would be sent twice. Default: false.
    */
   readonly ledger?: boolean;
-  /** For tests and special regions. Default: one made from the environment. */
+  /**
+   * For tests and special regions; without a ledger it repeats nothing here, however it is set.
+   * Default: one made from the environment.
+   */
   readonly client?: LambdaClient;
 }
 
@@ -30,7 +33,8 @@ export interface Mailer {
    */
   sendMail(request: MailRequestInput): Promise<Result>;
   /**
-   * Hand one message over and return at once (`Event`); what is deferred goes by the queue.
+   * Hand one message over and return at once (`Event`); what is deferred goes by the queue. Lambda takes
+   * 1 MB here, and hands request and result over together: keep a message below some 900 KB.
    * @returns the id under which the message can be asked for
    * @throws MailerError where Lambda did not take it
    */
@@ -58,6 +62,14 @@ export class MailerError extends Error {
   }
 }
 
+/** Stands in the place of the SDK's own retries, and makes none. */
+const ONCE = {
+  name: "retryMiddleware",
+  step: "finalizeRequest",
+  priority: "high",
+  override: true,
+} as const;
+
 /** @param options `ledger: true` lets the SDK repeat a call whose answer was lost */
 export function createMailer({ functionName, ledger = false, client }: MailerOptions): Mailer {
   const lambda = client ?? new LambdaClient({ maxAttempts: ledger ? 3 : 1 });
@@ -66,14 +78,13 @@ export function createMailer({ functionName, ledger = false, client }: MailerOpt
     const id = request.idempotencyKey ?? randomUUID();
     const payload = JSON.stringify({ ...request, idempotencyKey: id });
     try {
-      const answer = await lambda.send(
-        new InvokeCommand({
-          FunctionName: functionName,
-          InvocationType: type,
-          Payload: new TextEncoder().encode(payload),
-        }),
-      );
-      return { id, answer };
+      const command = new InvokeCommand({
+        FunctionName: functionName,
+        InvocationType: type,
+        Payload: new TextEncoder().encode(payload),
+      });
+      if (!ledger) command.middlewareStack.add((next) => next, ONCE);
+      return { id, answer: await lambda.send(command) };
     } catch (error) {
       throw refused(error as InvokeError, id);
     }
@@ -91,13 +102,25 @@ export function createMailer({ functionName, ledger = false, client }: MailerOpt
           true,
         );
       }
-      return JSON.parse(text) as Result;
+      const result = resultIn(text);
+      if (result !== undefined) return result;
+      // Another function of that name, or a handler of another version.
+      throw new MailerError("function_failed", id, "What it answered is no result.", true);
     },
     async sendMailLater(request) {
       const { id } = await invoke(request, "Event");
       return { id };
     },
   };
+}
+
+function resultIn(text: string): Result | undefined {
+  try {
+    const value = JSON.parse(text) as Result | null;
+    return typeof value?.outcome === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the SDK and the socket throw. */

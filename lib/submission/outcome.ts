@@ -88,6 +88,27 @@ export function overall(outcomes: readonly RecipientOutcome[]): Outcome {
   return outcomes.includes("deferred") ? "deferred" : "rejected";
 }
 
+/** Octets of a result as JSON: Lambda's answer takes 6 MB, and in HTTP's the quotes are escaped. */
+const MOST_RESULT_OCTETS = 4 * 1024 * 1024;
+
+/**
+ * A result that can be told, however many recipients it has and however much the server said of each:
+ * the texts of their replies are cut to 200 characters, and if that is not enough, left out.
+ */
+export function bounded(result: Result): Result {
+  const fits = (tried: Result) => Buffer.byteLength(JSON.stringify(tried)) <= MOST_RESULT_OCTETS;
+  if (fits(result)) return result;
+  const cut = (reply: ReplyResult | null, most: number) =>
+    reply && { ...reply, text: reply.text.slice(0, most) };
+  const shorter = (most: number): Result => ({
+    ...result,
+    reply: cut(result.reply, 2000),
+    recipients: result.recipients.map((one) => ({ ...one, reply: cut(one.reply, most) })),
+  });
+  const brief = shorter(200);
+  return fits(brief) ? brief : shorter(0);
+}
+
 const NO_TIME: Timing = {
   totalMs: 0,
   connectMs: 0,

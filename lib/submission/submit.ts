@@ -10,7 +10,7 @@ import { classify } from "./classify.ts";
 import { type DeliveryPorts, deliver } from "./deliver.ts";
 import { explainPreparation, explainResting, retryable, serverOf } from "./explain.ts";
 import type { Ledger } from "./ledger.ts";
-import { type ErrorResult, type Result, unsent } from "./outcome.ts";
+import { bounded, type ErrorResult, type Result, unsent } from "./outcome.ts";
 import type { SendOptions, Sent } from "./ports.ts";
 import { BUSY, conclude, prepare, type Ready, wholeOf } from "./prepare.ts";
 import type { RateLimit } from "./rate.ts";
@@ -114,7 +114,7 @@ async function send(
   group: readonly Ready[],
   limits: Limits,
 ): Promise<readonly Result[]> {
-  const results = await paced(ports, group, limits);
+  const results = (await paced(ports, group, limits)).map(bounded);
   return Promise.all(group.map(({ claim }, index) => conclude(claim, results[index] as Result)));
 }
 

@@ -111,6 +111,21 @@ describe("Prefer: respond-async", () => {
     expect(queues.messages("requests")).toEqual([]);
   });
 
+  it("by a REST API, Location has the stage, as the caller's own address had", async () => {
+    const event = {
+      path: "/messages",
+      httpMethod: "POST",
+      headers: PREFER,
+      requestContext: { path: "/prod/messages", stage: "prod" },
+      body: JSON.stringify({ ...MESSAGE, idempotencyKey: "by-rest" }),
+    };
+    const answer = await api.invoke(event);
+    expect(answer.statusCode).toBe(202);
+    expect(answer.headers.location).toBe("/prod/messages/by-rest");
+    const found = await api.invoke({ ...event, httpMethod: "GET", path: "/messages/by-rest" });
+    expect(JSON.parse(found.body)).toMatchObject({ id: "by-rest", state: "queued" });
+  });
+
   it("a message of a named mailbox is found where Location says", async () => {
     const request = { ...MESSAGE, mailbox: "billing" };
     const { headers } = await http("POST", "/messages", request, PREFER);

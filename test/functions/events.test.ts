@@ -34,6 +34,9 @@ let bucket: S3Client;
 let environment: Record<string, string>;
 /** What the server says to a recipient; undefined: it takes them. */
 let verdict: Verdict | undefined;
+/** Whom it refuses for good. */
+let refuse: string | undefined;
+const REFUSED: Verdict = { code: 550, text: "5.1.1 no such user" };
 const running = new Map<string, Promise<LambdaFunction>>();
 
 beforeAll(async () => {
@@ -43,7 +46,7 @@ beforeAll(async () => {
   ]);
   mail = await startMailServer({
     users: { [SENDER]: "secret" },
-    judge: { recipient: () => verdict },
+    judge: { recipient: (address) => (address === refuse ? REFUSED : verdict) },
   });
   const mailbox = {
     host: "127.0.0.1",
@@ -250,7 +253,7 @@ describe("what is deferred", () => {
       s3: created("later.json"),
     };
     const { invoke } = await start(name, ["QUEUE_URL"]);
-    await expect(invoke(events[name])).rejects.toThrow(/Deferred/);
+    await expect(invoke(events[name])).rejects.toThrow(/Neither sent nor on a queue/);
     verdict = undefined;
     await invoke(events[name]);
     expect(subjects()).toEqual([request.subject]);
@@ -265,6 +268,37 @@ describe("what is deferred", () => {
     expect(mail.inbox.messages).toHaveLength(1);
     expect(failed()).toHaveLength(2);
   });
+});
+
+describe("what fails, where the failed queue refuses it", () => {
+  it.each(["sns", "eventbridge", "s3"])(
+    "%s is not acknowledged, and is sent no second time",
+    async (name) => {
+      const to = ["a@example.com", "bad@example.com"];
+      const request = fresh({ to });
+      verdict = undefined;
+      const gone = { ...environment, FAILED_QUEUE_URL: queues.url("nowhere") };
+      const broken = await startFunction(name, gone);
+      await put("rejected.json", JSON.stringify(request));
+      const events: Record<string, unknown> = {
+        sns: notification(request),
+        eventbridge: { ...sample("eventbridge"), id: `refused-${count}`, detail: request },
+        s3: created("rejected.json"),
+      };
+      refuse = "bad@example.com";
+      for (let tries = 0; tries < 2; tries += 1) {
+        await expect(broken.invoke(events[name])).rejects.toThrow(/Neither sent nor on a queue/);
+      }
+      expect(subjects()).toEqual([request.subject]);
+      refuse = undefined;
+      await broken.stop();
+      // Lambda's next try, once the queue is there again.
+      const { invoke } = await start(name);
+      await invoke(events[name]);
+      expect(failed()).toMatchObject([{ result: { outcome: "partial" } }]);
+      expect(subjects()).toEqual([request.subject]);
+    },
+  );
 });
 
 describe("an object", () => {

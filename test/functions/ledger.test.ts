@@ -14,11 +14,14 @@ let invoke: LambdaFunction;
 let api: LambdaFunction;
 let environment: Record<string, string>;
 let content: Answer;
+let data: () => Answer | Promise<Answer>;
 let rcpt: (line: string) => Answer;
 
 beforeAll(async () => {
   dynamo = await startDynamo();
-  smtp = await startFakeSmtp({ on: { content: () => content, RCPT: (line) => rcpt(line) } });
+  smtp = await startFakeSmtp({
+    on: { content: () => content, DATA: () => data(), RCPT: (line) => rcpt(line) },
+  });
   secrets = await startSecrets({
     box: JSON.stringify({
       host: "127.0.0.1",
@@ -40,6 +43,7 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   content = "250 2.0.0 Ok: queued as Q1";
+  data = () => "354 go on";
   rcpt = () => "250 ok";
   smtp.seen.length = 0;
 });
@@ -241,6 +245,63 @@ describe("what is uncertain", () => {
     expect(JSON.parse(state.body)).toMatchObject({ state: "deferred", result: null });
     expect((await invoke.invoke(request)).outcome).toBe("accepted");
     expect(sent()).toBe(1);
+  });
+});
+
+describe("two live owners of one key", () => {
+  it("the one whose claim was taken over writes no content", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    let goOn: (answer: Answer) => void = () => {};
+    let asked = 0;
+    data = () => {
+      asked += 1;
+      if (asked > 1) return "354 go on";
+      return new Promise<Answer>((resolve) => {
+        goOn = resolve;
+      });
+    };
+    const slow = invoke.invoke(request);
+    while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    // It is alive, but has outlived its lease: another instance takes over, and sends.
+    await dynamo.expireLease(request.idempotencyKey);
+    const other = await http("POST", "/messages", request);
+    expect(other.statusCode).toBe(200);
+    expect(sent()).toBe(1);
+    goOn("354 go on");
+    const late = await slow;
+    expect(late).toMatchObject({ outcome: "deferred", error: { code: "commit_failed" } });
+    expect(sent()).toBe(1);
+    // Nor has it overwritten what the other recorded.
+    expect(await invoke.invoke(request)).toEqual(JSON.parse(other.body));
+    expect(sent()).toBe(1);
+  });
+
+  it("many at once: one sends", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    const others = await Promise.all([1, 2, 3].map(() => startFunction("invoke", environment)));
+    const all = [invoke, ...others].flatMap((one) => [one.invoke(request), one.invoke(request)]);
+    const results = await Promise.all(all);
+    expect(sent()).toBe(1);
+    for (const result of results) {
+      if (result.outcome !== "accepted") expect(result.error.code).toBe("in_progress");
+    }
+    await Promise.all(others.map((one) => one.stop()));
+  });
+});
+
+describe("a record that has expired", () => {
+  it("counts for nothing, though DynamoDB has not deleted it yet", async () => {
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    await invoke.invoke(request);
+    const path = `/messages/${request.idempotencyKey}`;
+    expect((await http("GET", path)).statusCode).toBe(200);
+    await dynamo.expireRecord(request.idempotencyKey);
+    expect((await http("GET", path)).statusCode).toBe(404);
+    // Even another body: the key is free again.
+    const other = await invoke.invoke({ ...request, text: "a month later" });
+    expect(other.outcome).toBe("accepted");
+    expect(sent()).toBe(2);
+    expect(JSON.parse((await http("GET", path)).body).state).toBe("settled");
   });
 });
 

@@ -296,6 +296,16 @@ describe("a FIFO queue", () => {
     expect(failed()).toHaveLength(2);
   });
 
+  it("what its turn finds no time for is returned unsent, and so is what stands behind it", async () => {
+    content = "hang";
+    const records = ["1", "2", "3"].map((name) => grouped("one", `${name}@example.com`));
+    const answer = await sqs.invoke({ Records: records }, 4_000);
+    const [, second, third] = records.map(({ messageId }) => messageId);
+    expect(returned(answer)).toEqual([second, third]);
+    expect(written("RCPT").join()).not.toMatch(/[23]@example/);
+    expect(failed()).toMatchObject([{ result: { outcome: "uncertain" } }]);
+  });
+
   it("groups of a standard queue are no order", async () => {
     rcpt = (line) => (line.includes("slow") ? "450 4.2.0 later" : "250 ok");
     const group = { MessageGroupId: "tenant" };

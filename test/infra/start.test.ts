@@ -341,6 +341,13 @@ describe("what comes with it", () => {
     expect(response.statusCode).toBe(403);
   });
 
+  it("serves the API's reference, and what it is made of", async () => {
+    const { status, headers } = await fetch(`${stack.origin}/reference`);
+    expect([status, headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    const document = await (await fetch(`${stack.origin}/openapi.json`)).json();
+    expect(document).toMatchObject({ openapi: "3.1.0", paths: { "/messages": {} } });
+  });
+
   it("says what is too large for AWS, as AWS does", async () => {
     const answer = await post({ to: "a@example.com", text: "x".repeat(7 * 1024 * 1024) });
     expect(answer.status).toBe(413);

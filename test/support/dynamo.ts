@@ -8,6 +8,8 @@ export interface Dynamo {
   readonly table: string;
   /** Time passes: whoever held the default mailbox's message of this id is long gone. */
   expireLease(id: string): Promise<void>;
+  /** A month passes, and the table's own deletion lags. */
+  expireRecord(id: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -21,20 +23,24 @@ export async function startDynamo(table = "ledger"): Promise<Dynamo> {
       secretAccessKey: AWS_ENVIRONMENT.AWS_SECRET_ACCESS_KEY,
     },
   });
+  /** Of the default mailbox's message of this id. */
+  const passed = (field: "leaseUntil" | "expires") => async (id: string) => {
+    await client.send(
+      new UpdateItemCommand({
+        TableName: table,
+        Key: { pk: { S: `message##${id}` } },
+        UpdateExpression: "SET #field = :past",
+        ConditionExpression: "attribute_exists(pk)",
+        ExpressionAttributeNames: { "#field": field },
+        ExpressionAttributeValues: { ":past": { N: "0" } },
+      }),
+    );
+  };
   return {
     url,
     table,
-    async expireLease(id) {
-      await client.send(
-        new UpdateItemCommand({
-          TableName: table,
-          Key: { pk: { S: `message##${id}` } },
-          UpdateExpression: "SET leaseUntil = :zero",
-          ConditionExpression: "attribute_exists(pk)",
-          ExpressionAttributeValues: { ":zero": { N: "0" } },
-        }),
-      );
-    },
+    expireLease: passed("leaseUntil"),
+    expireRecord: passed("expires"),
     close: () => {
       client.destroy();
       return close();

@@ -17,8 +17,13 @@ export interface FakeOptions {
   /** Called with each line as it comes, and whether it came within TLS; `close` when the client leaves. */
   readonly heard?: (line: string, secure: boolean) => void;
   readonly ehlo?: readonly string[];
-  /** By verb: `MAIL`, `RCPT`, `DATA`, `content`, `AUTH`, … A function sees the line. */
-  readonly on?: Readonly<Record<string, Answer | ((line: string, count: number) => Answer)>>;
+  /**
+   * By verb: `MAIL`, `RCPT`, `DATA`, `content`, `AUTH`, … A function sees the line; what it promises
+   * holds up everything behind it.
+   */
+  readonly on?: Readonly<
+    Record<string, Answer | ((line: string, count: number) => Answer | Promise<Answer>)>
+  >;
 }
 
 export interface FakeSmtp {
@@ -82,10 +87,15 @@ function converse(
   let buffer = "";
   let content = false;
   let hung = false;
+  let waiting = false;
   const say = (answer: Answer) => {
     if (answer === "close") socket.destroy();
     else if (answer === "hang") hung = true;
     else socket.write(`${answer}\r\n`);
+  };
+  const answered = (verb: string, answer: Answer) => {
+    if (verb === "DATA" && answer.startsWith("354")) content = true;
+    say(answer);
   };
   const respond = (verb: string, line: string) => {
     seen.push(line);
@@ -93,13 +103,21 @@ function converse(
     counts.set(verb, count + 1);
     const told = on[verb] ?? DEFAULTS[verb] ?? "502 not implemented";
     const answer = typeof told === "function" ? told(line, count) : told;
-    if (verb === "DATA" && answer.startsWith("354")) content = true;
-    say(answer);
+    if (typeof answer === "string") return answered(verb, answer);
+    waiting = true;
+    void answer.then((late) => {
+      waiting = false;
+      answered(verb, late);
+      read();
+    });
   };
   if (greeting !== "") say(greeting);
   socket.on("data", (chunk) => {
     buffer += chunk.toString("latin1");
-    while (!hung) {
+    read();
+  });
+  const read = () => {
+    while (!hung && !waiting) {
       if (content) {
         const end = buffer.startsWith(".\r\n") ? 0 : buffer.indexOf("\r\n.\r\n") + 2;
         if (end === 1) return;
@@ -130,5 +148,5 @@ function converse(
         respond(verb, line);
       }
     }
-  });
+  };
 }

@@ -9,7 +9,7 @@ export interface LambdaEndpoint {
   /** Requests so far, repeated ones included. */
   calls(): number;
   /** What to do instead of answering. */
-  fault(mode: "lose answer" | "throttle" | "fail" | undefined): void;
+  fault(mode: "lose answer" | "throttle" | "fail" | "nonsense" | undefined): void;
   close(): Promise<void>;
 }
 
@@ -44,7 +44,7 @@ export async function startLambdaEndpoint(
       return void response.end(JSON.stringify({ errorMessage: "secret stack" }));
     }
     response.writeHead(200, { "content-type": "application/json" });
-    response.end(JSON.stringify(result));
+    response.end(mode === "nonsense" ? "null" : JSON.stringify(result));
     return undefined;
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
