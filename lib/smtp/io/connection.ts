@@ -12,7 +12,14 @@ import type { Channel, Phase } from "../step.ts";
 import { bindingsOf } from "./binding.ts";
 import { BLOCK_TIMEOUT, demandTime, type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
 import { AddressBook, dial, type Endpoint } from "./dns.ts";
-import type { Tunnel } from "./proxy.ts";
+import { dialThrough, type Tunnel } from "./proxy.ts";
+import {
+  CLIENT_CERTIFICATE,
+  clientCertificateRefused,
+  tlsError,
+  tlsFailed,
+  unusable,
+} from "./tls-error.ts";
 
 export interface TlsSettings {
   readonly ca?: string | undefined;
@@ -308,95 +315,6 @@ export interface TlsSessions {
   resume(): { readonly session?: Buffer };
   /** To be called as soon as the handshake is verified. Returns the certificate it rests on. */
   keep(socket: TLSSocket): X509Certificate | undefined;
-}
-
-async function dialThrough(
-  tunnel: Tunnel,
-  limits: Limits,
-  addresses: AddressBook,
-): Promise<Socket> {
-  const begun = performance.now();
-  const socket = await dial(tunnel.via, limits, addresses).catch((error: unknown) => {
-    if (!(error instanceof SmtpError)) throw error;
-    throw new SmtpError(error.code, `The proxy is not reached. ${error.message}`, {
-      phase: "connect",
-    });
-  });
-  // One limit for both: a proxy that is slow to answer has no more time than a server.
-  const left = PHASE_TIMEOUTS.connect - (performance.now() - begun);
-  try {
-    await within<void>(
-      limits,
-      "connect",
-      left,
-      ({ resolve, reject }) => {
-        tunnel.open(socket).then(resolve, (error: Error) => {
-          const text = `The proxy did not open a tunnel: ${error.message}.`;
-          reject(new SmtpError("connect_failed", text, { phase: "connect" }));
-        });
-        return () => {};
-      },
-      "The proxy did not open a tunnel",
-    );
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  }
-}
-
-const CERTIFICATE =
-  /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|CRL_)/;
-
-/** Alerts (RFC 8446 §6.2) that only a client's certificate, or the lack of one, brings forth. */
-const CLIENT_CERTIFICATE =
-  /_ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/;
-
-/** @param unauthorized whether it was our own check of the certificate that failed */
-function tlsError(error: Error, endpoint: Endpoint, unauthorized: boolean): SmtpError {
-  const code = (error as NodeJS.ErrnoException).code ?? "";
-  if (unauthorized || CERTIFICATE.test(code)) {
-    return new SmtpError(
-      "certificate_invalid",
-      `The certificate of ${endpoint.host} is not valid for this mailbox (${code || error.message}). A private CA belongs in "tls.ca", another name in "tls.servername".`,
-      { phase: "tls" },
-    );
-  }
-  if (CLIENT_CERTIFICATE.test(code)) return clientCertificateRefused(code, endpoint);
-  const plain = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code);
-  return tlsFailed(code || error.message, endpoint, plain);
-}
-
-function tlsFailed(why: string, { host, port }: Endpoint, plain: boolean): SmtpError {
-  const old = /PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL/.test(why);
-  const hint = plain
-    ? ` Port ${port} does not begin with TLS: "security" may have to be "starttls".`
-    : old
-      ? ' The two share no version of TLS: the server must offer at least "tls.minVersion", "TLSv1.2" unless the mailbox says more.'
-      : "";
-  return new SmtpError(
-    old ? "tls_version" : "tls_failed",
-    `TLS with ${host} failed (${why}).${hint}`,
-    { phase: "tls" },
-  );
-}
-
-function clientCertificateRefused(code: string, { host }: Endpoint): SmtpError {
-  return new SmtpError(
-    "certificate_invalid",
-    `${host} does not accept this mailbox's client certificate, or misses one (${code}): mend "tls.cert" and "tls.key".`,
-    { phase: "tls" },
-  );
-}
-
-/** What the mailbox brings for TLS cannot be loaded; the reason's code, since its text may quote it. */
-function unusable(error: Error): SmtpError {
-  const code = (error as NodeJS.ErrnoException).code ?? error.name;
-  return new SmtpError(
-    "certificate_invalid",
-    `The mailbox's "tls" cannot be used (${code}): "ca", "cert" and "key" must be PEM, and "key" the one that belongs to "cert".`,
-    { phase: "tls" },
-  );
 }
 
 function at(error: SmtpError, phase: Phase): SmtpError {

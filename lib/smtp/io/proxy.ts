@@ -1,11 +1,13 @@
 /**
  * A way out for functions without a route of their own: a tunnel through an HTTP CONNECT proxy
- * (RFC 9110 §9.3.6) or a SOCKS5 proxy (RFC 1928). TLS and the login happen inside, end to end. The
- * socket is the caller's: it dials, it keeps the time, and destroying the socket ends the asking.
+ * (RFC 9110 §9.3.6) or a SOCKS5 proxy (RFC 1928). TLS and the login happen inside, end to end.
+ * Destroying the socket ends the asking.
  */
 import { request } from "node:http";
 import type { Socket } from "node:net";
-import type { Endpoint } from "./dns.ts";
+import { SmtpError } from "../error.ts";
+import { type Limits, PHASE_TIMEOUTS, within } from "./deadline.ts";
+import { type AddressBook, dial, type Endpoint } from "./dns.ts";
 
 export interface Tunnel {
   /** The proxy. */
@@ -30,6 +32,42 @@ export function tunnelThrough(proxy: string, endpoint: Endpoint): Tunnel {
         via: { host, port: Number(url.port || 1080) },
         open: (socket) => socks5(socket, host, loginOf(url), endpoint),
       };
+}
+
+/** @throws SmtpError as dialling does, and `connect_failed` where the proxy opens no tunnel. */
+export async function dialThrough(
+  tunnel: Tunnel,
+  limits: Limits,
+  addresses: AddressBook,
+): Promise<Socket> {
+  const begun = performance.now();
+  const socket = await dial(tunnel.via, limits, addresses).catch((error: unknown) => {
+    if (!(error instanceof SmtpError)) throw error;
+    throw new SmtpError(error.code, `The proxy is not reached. ${error.message}`, {
+      phase: "connect",
+    });
+  });
+  // One limit for both: a proxy that is slow to answer has no more time than a server.
+  const left = PHASE_TIMEOUTS.connect - (performance.now() - begun);
+  try {
+    await within<void>(
+      limits,
+      "connect",
+      left,
+      ({ resolve, reject }) => {
+        tunnel.open(socket).then(resolve, (error: Error) => {
+          const text = `The proxy did not open a tunnel: ${error.message}.`;
+          reject(new SmtpError("connect_failed", text, { phase: "connect" }));
+        });
+        return () => {};
+      },
+      "The proxy did not open a tunnel",
+    );
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }
 
 interface Login {

@@ -4,20 +4,21 @@
  * (RFC 9422 MAILMAX) or took another login than it was offered. One transcript and one clock for all of it.
  */
 import { randomBytes, type X509Certificate } from "node:crypto";
-import type { Capabilities } from "../capabilities.ts";
 import type { Submission } from "../envelope.ts";
 import { SmtpError } from "../error.ts";
 import type { Security } from "../greet.ts";
 import type { Learnt } from "../login.ts";
 import { Redactor } from "../redact.ts";
-import type { MessageReport, RecipientReport, SessionReport, Timing } from "../report.ts";
+import { count, masked, merge, remainder, rest, unreached } from "../remainder.ts";
+import type { SessionReport, Timing } from "../report.ts";
 import { type SessionPlan, session } from "../session.ts";
 import { type Entry, Transcript } from "../transcript.ts";
 import { Ahead, type AheadTarget, type Greeted } from "./ahead.ts";
 import { Connection, type TlsSettings } from "./connection.ts";
-import { HELLO, type Limits, within } from "./deadline.ts";
+import { HELLO, type Limits } from "./deadline.ts";
 import { AddressBook, type Endpoint, type Lookup } from "./dns.ts";
 import { drive } from "./driver.ts";
+import { inTime, recorded } from "./in-time.ts";
 import { tunnelThrough } from "./proxy.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { TlsSessionStore } from "./tls-sessions.ts";
@@ -247,56 +248,6 @@ export class Relay {
   }
 }
 
-/** The ledger gets the time that is left and no more: the terminator has not been written yet. */
-function recorded(committed: Promise<void>, limits: Limits): Promise<void> {
-  const waiting = "The ledger did not record the send";
-  return within(limits, "content", Number.POSITIVE_INFINITY, settling(committed), waiting);
-}
-
-/** Content that comes from elsewhere may stall there: then the time that is left is its limit too. */
-function inTime(submission: Submission, limits: Limits): Submission {
-  const { content } = submission;
-  return {
-    ...submission,
-    content: {
-      size: content.size,
-      eightBit: content.eightBit,
-      utf8Header: content.utf8Header,
-      open: () => {
-        const pieces = content.open();
-        return Symbol.asyncIterator in pieces ? piecesInTime(pieces, limits) : pieces;
-      },
-    },
-  };
-}
-
-async function* piecesInTime(
-  pieces: AsyncIterable<Uint8Array>,
-  limits: Limits,
-): AsyncGenerator<Uint8Array> {
-  const iterator = pieces[Symbol.asyncIterator]();
-  const waiting = "The content could not be read to its end";
-  let ended = false;
-  try {
-    while (!ended) {
-      const step = settling(iterator.next());
-      const next = await within(limits, "content", Number.POSITIVE_INFINITY, step, waiting);
-      ended = next.done === true;
-      if (!next.done) yield next.value;
-    }
-  } finally {
-    // Told to stop and not waited for: what stalls may stall at that, too.
-    if (!ended) iterator.return?.().catch(() => {});
-  }
-}
-
-function settling<T>(promise: Promise<T>) {
-  return (settle: { resolve: (value: T) => void; reject: (error: unknown) => void }) => {
-    promise.then(settle.resolve, settle.reject);
-    return () => {};
-  };
-}
-
 interface Run {
   readonly target: RelayTarget;
   readonly options: SendOptions;
@@ -320,80 +271,4 @@ interface Attempt {
   readonly endpoint: RelayEndpoint;
   readonly tls: Secured | undefined;
   readonly report: SessionReport;
-}
-
-function unreached(error: SmtpError, submissions: readonly Submission[]): SessionReport {
-  return {
-    capabilities: undefined,
-    channel: undefined,
-    mechanism: undefined,
-    error,
-    messages: submissions.map(({ recipients }) => ({
-      notes: [],
-      recipients: recipients.map((address) => ({
-        address,
-        fate: { is: "unsent", error } as const,
-      })),
-    })),
-  };
-}
-
-function open({ fate }: RecipientReport): boolean {
-  return fate.is === "unsent" && fate.error === undefined;
-}
-
-/** Shown to people, what EHLO offered is as much a server's word as any reply. */
-function masked(offered: Capabilities | undefined, redactor: Redactor): Capabilities | undefined {
-  if (offered === undefined) return undefined;
-  const scrub = (text: string) => redactor.scrub(text);
-  return {
-    ...offered,
-    host: scrub(offered.host),
-    auth: offered.auth.map(scrub),
-    keywords: new Map(
-      [...offered.keywords].map(([keyword, rest]) => [scrub(keyword), rest.map(scrub)]),
-    ),
-  };
-}
-
-/** Messages with recipients that a session in good order left for another one. */
-function rest(report: SessionReport): readonly number[] {
-  if (report.error !== undefined) return [];
-  return report.messages.flatMap(({ recipients }, index) => (recipients.some(open) ? [index] : []));
-}
-
-function count(report: SessionReport, messages: readonly number[]): number {
-  return messages.reduce(
-    (sum, index) => sum + (report.messages[index]?.recipients.filter(open).length ?? 0),
-    0,
-  );
-}
-
-function remainder(
-  submissions: readonly Submission[],
-  report: SessionReport,
-  message: number,
-): Submission {
-  const left = report.messages[message]?.recipients.filter(open) ?? [];
-  return {
-    ...(submissions[message] as Submission),
-    recipients: left.map(({ address }) => address),
-  };
-}
-
-function merge(
-  before: SessionReport,
-  after: SessionReport,
-  messages: readonly number[],
-): SessionReport {
-  const merged = before.messages.map((message, index): MessageReport => {
-    const later = after.messages[messages.indexOf(index)];
-    if (later === undefined) return message;
-    const fates = new Map(later.recipients.map((recipient) => [recipient.address, recipient]));
-    return {
-      notes: message.notes,
-      recipients: message.recipients.map((r) => (open(r) ? (fates.get(r.address) ?? r) : r)),
-    };
-  });
-  return { ...after, messages: merged };
 }
