@@ -11,6 +11,7 @@ import { chromiumAvailable } from "./available.ts";
 import { pick, send, startLab } from "./lab.ts";
 
 const FOLDER = fileURLToPath(new URL("../../infra/local/screenshots/", import.meta.url));
+const MOST_OCTETS = 150_000;
 const HTML = `<div style="font-family: sans-serif; max-width: 34rem; line-height: 1.5">
 <h1 style="font-size: 1.4rem; color: #3a4fd8">您的订单已发货 · Your order is on its way</h1>
 <p>李雷，您好！订单 <b>1234</b> 已于今天发出。</p>
@@ -21,7 +22,9 @@ async function take(page: Page, name: string, of?: string): Promise<void> {
   // Neither a caret nor a ring that happens to be there.
   await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)");
   await (of === undefined ? page : page.locator(of)).screenshot({ path, animations: "disabled" });
-  console.log(`${path}: ${Math.round(statSync(path).size / 1024)} KB`);
+  const { size } = statSync(path);
+  console.log(`${path}: ${Math.round(size / 1000)} KB`);
+  if (size > MOST_OCTETS) throw new Error(`${name} is too large to be kept: take less of the page`);
 }
 
 async function main(): Promise<void> {
@@ -58,7 +61,7 @@ async function main(): Promise<void> {
     await take(inbox, "inbox");
 
     const fault = await lab.open({
-      ...{ viewport: { width: 1160, height: 700 }, colorScheme: "dark", locale: "zh-CN" },
+      ...{ viewport: { width: 1160, height: 620 }, colorScheme: "dark", locale: "zh-CN" },
     });
     await pick(fault, "greylist");
     await send(fault);

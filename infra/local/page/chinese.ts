@@ -293,12 +293,7 @@ export const chinese: Readonly<Record<keyof typeof english, string>> = {
   advice_not_found: "请检查路径。",
   advice_method_not_allowed: "请看 allow 响应头。",
   advice_rate_limited: "请在下一分钟再发。",
-  advice_object_missing: "无需处理：对象已不存在。",
-  advice_object_unavailable: "请稍后再试，并检查角色。",
   advice_payload_unavailable: "请稍后再试，并检查角色。",
   advice_queue_unavailable: "请稍后再试：无法连接队列。",
   advice_request_too_large: "请不经队列直接发送，或缩小请求。",
-  advice_not_invoked: "请检查函数名称和权限；没有发送任何东西。",
-  advice_function_failed: "请查看函数的日志；邮件可能已经发出。",
-  advice_answer_lost: "与回复丢失相同：先查看，再决定是否重发。",
 };

@@ -304,12 +304,7 @@ export const english = {
   advice_not_found: "Check the path.",
   advice_method_not_allowed: "See the allow header.",
   advice_rate_limited: "Send again in the next minute.",
-  advice_object_missing: "Nothing: the object is gone.",
-  advice_object_unavailable: "Later; check the role.",
   advice_payload_unavailable: "Later; check the role.",
   advice_queue_unavailable: "Later: the queue could not be reached.",
   advice_request_too_large: "Send it without the queue, or shrink it.",
-  advice_not_invoked: "Check the function’s name and the permission; nothing was sent.",
-  advice_function_failed: "See the function’s log; the message may have been sent.",
-  advice_answer_lost: "As for a lost reply: look before you send again.",
 };
