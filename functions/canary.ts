@@ -5,12 +5,13 @@
  */
 import { type CanaryResult, runCanary } from "../lib/canary/canary.ts";
 import { type Memory, type Probe, WatchError } from "../lib/canary/ports.ts";
-import { parseWatchedSecret, type Watched } from "../lib/canary/watched.ts";
+import { type OAuth2, parseWatchedSecret, type Watched } from "../lib/canary/watched.ts";
 import { ConfigError } from "../lib/config.ts";
 import { opaque } from "../lib/submission/identity.ts";
 import { MailboxError } from "../lib/submission/mailbox.ts";
 import { SecretError } from "../lib/submission/ports.ts";
 import { submit } from "../lib/submission/submit.ts";
+import { TokenError } from "../lib/submission/token.ts";
 import { tellCanary } from "../lib/telemetry/canary.ts";
 import { isRecord, requestId } from "./events.ts";
 import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
@@ -37,7 +38,8 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
       send: (order) => submit(wired.ports, { ...order, correlationId }, limits),
       open: async (milliseconds) => {
         if (watched === undefined) throw unread();
-        return (await import("../lib/canary/imap.ts")).openImap(watched, milliseconds);
+        const { openImap } = await import("../lib/canary/imap.ts");
+        return openImap({ watched, token: (oauth2) => tokenOf(wired, oauth2) }, milliseconds);
       },
       memory: wired.shared && memoryOf(wired.shared, [asked.mailbox ?? "", to].join("#")),
       now: Date.now,
@@ -74,6 +76,20 @@ async function secretOf({ secrets }: Wiring, id: string): Promise<Watched | unde
     if (error.kind === "unavailable") return undefined;
     const missing = error.kind === "missing";
     throw new MailboxError(missing ? "mailbox_unknown" : "mailbox_unavailable", error.message);
+  }
+}
+
+/** @throws WatchError */
+async function tokenOf({ ports }: Wiring, oauth2: OAuth2): Promise<string> {
+  try {
+    const token = await ports.tokens.get(oauth2);
+    // Each run asks anew: a token that was refused is not offered twice.
+    ports.tokens.invalidate(oauth2, token);
+    return token;
+  } catch (error) {
+    if (!(error instanceof TokenError)) throw error;
+    const message = `There is no OAuth token for the watched mailbox (${error.code}).`;
+    throw new WatchError("watch_login_refused", message);
   }
 }
 

@@ -6,7 +6,7 @@
 import { ImapFlow } from "imapflow";
 import { type Inbox, type Sighting, WatchError } from "./ports.ts";
 import { MARK, readMark } from "./probe.ts";
-import type { Watched } from "./watched.ts";
+import type { OAuth2, Watched } from "./watched.ts";
 
 /** Milliseconds to connect and for the greeting; for anything else that takes its time. */
 const CONNECT_MS = 10_000;
@@ -15,12 +15,22 @@ const LOGOUT_MS = 1_000;
 /** The newest so many of a folder are looked at: a probe is among them, or the folder is a flood. */
 const MOST_MESSAGES = 1_000;
 
+export interface Opening {
+  readonly watched: Watched;
+  /** Fetches an access token, where the login is by one. @throws WatchError */
+  readonly token: (oauth2: OAuth2) => Promise<string>;
+}
+
 /**
  * @param milliseconds after which the connection is closed, whatever goes on
  * @throws WatchError
  */
-export async function openImap(watched: Watched, milliseconds: number): Promise<Inbox> {
-  const { host, port, security, username, password, tls } = watched;
+export async function openImap({ watched, token }: Opening, milliseconds: number): Promise<Inbox> {
+  const { host, port, security, username: user, login, tls } = watched;
+  const auth =
+    "oauth2" in login
+      ? { user, accessToken: await token(login.oauth2) }
+      : { user, pass: login.password };
   const { servername, ...trust } = tls;
   const client = new ImapFlow({
     host,
@@ -29,7 +39,7 @@ export async function openImap(watched: Watched, milliseconds: number): Promise<
     ...(security === "starttls" && { doSTARTTLS: true }),
     ...(servername !== undefined && { servername }),
     tls: { minVersion: "TLSv1.2", ...trust, rejectUnauthorized: true },
-    auth: { user: username, pass: password },
+    auth,
     clientInfo: { name: "posthaste" },
     connectionTimeout: Math.min(CONNECT_MS, milliseconds),
     greetingTimeout: CONNECT_MS,

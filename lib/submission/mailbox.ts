@@ -108,7 +108,7 @@ const EHLO = /^(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])
 const tolerated = z.optional(z.unknown());
 
 /** Of what other secrets are made, too. */
-export const pieces = { port, tls: Tls, tolerated } as const;
+export const pieces = { port, tls: Tls, oauth2: OAuth2, tolerated } as const;
 
 const Secret = z
   .strictObject({

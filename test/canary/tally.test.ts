@@ -136,7 +136,7 @@ describe("the watched mailbox's secret", () => {
     [{ port: 1993, security: "implicit" }, 1993, "implicit"],
   ])("with %j is read on port %i with %s", (given, port, security) => {
     const read = parseWatchedSecret(JSON.stringify({ ...secret, ...given }));
-    expect(read).toMatchObject({ port, security, tls: {} });
+    expect(read).toMatchObject({ port, security, login: { password: "p" }, tls: {} });
   });
 
   it.each([

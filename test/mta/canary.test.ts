@@ -14,6 +14,7 @@ import { mtaAvailable } from "./available.ts";
 import { startDovecot } from "./dovecot.ts";
 import { mailboxOf } from "./functions.ts";
 import { discard, freePorts, makeFolder } from "./mta.ts";
+import { type OAuthServer, startOAuth } from "./oauth.ts";
 import { alice, bob, domain, type Mta, startPostfix } from "./servers.ts";
 
 const WATCHED = alice.username;
@@ -37,12 +38,15 @@ describe.skipIf(!mtaAvailable("imap"))("the delivery check", { timeout: 60_000 }
   let slow: Mta;
   let secrets: Secrets;
   let dynamo: Dynamo;
+  let oauth: OAuthServer;
   let canary: LambdaFunction | undefined;
 
   beforeAll(async () => {
+    oauth = await startOAuth(WATCHED);
     [mta, slow, secrets, dynamo] = await Promise.all([
       startPostfix({
         imap: true,
+        oauthIntrospectionUrl: oauth.introspectionUrl,
         folders: { [SPAM]: `${WATCHED}/.Junk`, [`copy@${domain}`]: WATCHED },
         settings: { virtual_alias_maps: `inline:{ { ${TWICE} = ${WATCHED}, copy@${domain} } }` },
       }),
@@ -65,7 +69,9 @@ describe.skipIf(!mtaAvailable("imap"))("the delivery check", { timeout: 60_000 }
     await canary?.stop();
     canary = undefined;
   });
-  afterAll(() => Promise.all([mta?.stop(), slow?.stop(), secrets?.close(), dynamo?.close()]));
+  afterAll(() =>
+    Promise.all([mta?.stop(), slow?.stop(), secrets?.close(), dynamo?.close(), oauth?.close()]),
+  );
 
   function watch(id: string, server: Mta, changes: Readonly<Record<string, unknown>> = {}): void {
     const { username, password } = alice;
@@ -157,6 +163,25 @@ describe.skipIf(!mtaAvailable("imap"))("the delivery check", { timeout: 60_000 }
       silent();
     },
   );
+
+  it("logs in with an OAuth token where the secret says so", async () => {
+    watch("by-token", mta, { password: undefined, oauth2: oauth.daemon });
+    const { invoke } = await start({ CANARY_SECRET_ID: "by-token" });
+    expect(await invoke(next())).toMatchObject({ ok: true, probes: [{ fate: "delivered" }] });
+    expect(await invoke(next())).toMatchObject({ ok: true, probes: [{ fate: "delivered" }] });
+    watch("by-no-token", mta, {
+      password: undefined,
+      oauth2: { ...oauth.daemon, clientSecret: "wrong" },
+    });
+    await canary?.stop();
+    const other = await start({ CANARY_SECRET_ID: "by-no-token" });
+    const error = {
+      code: "watch_login_refused",
+      message: expect.stringContaining("invalid_client"),
+    };
+    expect(await other.invoke(next())).toMatchObject({ sent: { outcome: "accepted" }, error });
+    silent();
+  });
 
   it("sends an event that comes twice once", async () => {
     const { invoke } = await start(remembering());
@@ -347,7 +372,7 @@ describe.skipIf(!mtaAvailable("imap"))("the delivery check", { timeout: 60_000 }
     [{ CANARY_LATE_SECONDS: "600", CANARY_LOST_SECONDS: "60" }, /CANARY_LOST_SECONDS/],
     [{ CANARY_SECRET_ID: "nothing-there" }, /There is no secret nothing-there/],
     [{ CANARY_SECRET_ID: "insecure" }, /security must be "implicit" or "starttls"/],
-    [{ CANARY_SECRET_ID: "misspelt" }, /password is missing; pasword is not a known field/],
+    [{ CANARY_SECRET_ID: "misspelt" }, /pasword is not a known field/],
   ])("refuses to run with %j", async (environment, complaint) => {
     watch("insecure", mta, { security: "none" });
     const { username } = alice;
