@@ -170,7 +170,7 @@ describe("alarms", () => {
 
   test("on duration compare with each function's own timeout", () => {
     const { Expression } = alarm("function-duration").Metrics[0];
-    const limits = [...Expression.matchAll(/100 \* (\w+) \/ (\d+)000\b/g)].map(
+    const limits = [...Expression.matchAll(/100 \* FILL\((\w+), 0\) \/ (\d+)000\b/g)].map(
       ([, id, seconds]) => [id, Number(seconds)] as const,
     );
     const timeouts = functions().map(([name, { Properties }]) => [

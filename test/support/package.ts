@@ -24,7 +24,6 @@ export interface Resource {
 }
 
 export interface Template {
-  readonly Conditions: Readonly<Record<string, unknown>>;
   readonly Resources: Readonly<Record<string, Resource>>;
   readonly Outputs: Readonly<Record<string, { readonly Condition?: string }>>;
 }
@@ -93,7 +92,9 @@ export class Workshop {
 const NOTHING = Symbol("AWS::NoValue");
 
 /** The template with its conditions applied: they compare literals only, which packaging filled in. */
-export function deployed(template: Template): Template {
+export function deployed(
+  template: Template & { readonly Conditions: Readonly<Record<string, unknown>> },
+): Template {
   const holds = (condition: unknown): boolean => {
     const [[operator, operands] = []] = Object.entries(condition as object);
     if (operator === "Condition") return named(operands as string);
@@ -118,17 +119,18 @@ export function deployed(template: Template): Template {
     const kept = Object.entries(value).map(([key, one]) => [key, apply(one)] as const);
     return Object.fromEntries(kept.filter(([, one]) => one !== NOTHING));
   };
-  const resources = Object.entries(template.Resources).filter(
-    ([, { Condition }]) => Condition === undefined || named(Condition),
-  );
-  const outputs = Object.entries(template.Outputs).filter(
-    ([, { Condition }]) => Condition === undefined || named(Condition),
-  );
-  return apply({
-    ...template,
-    Resources: Object.fromEntries(resources),
-    Outputs: Object.fromEntries(outputs),
-  }) as Template;
+  const kept = (all: Readonly<Record<string, { readonly Condition?: string }>>) =>
+    Object.fromEntries(
+      Object.entries(all)
+        .filter(([, { Condition }]) => Condition === undefined || named(Condition))
+        .map(([name, { Condition: _, ...rest }]) => [name, apply(rest)]),
+    );
+  const { Conditions: _, ...rest } = template;
+  return {
+    ...rest,
+    Resources: kept(template.Resources) as Template["Resources"],
+    Outputs: kept(template.Outputs) as Template["Outputs"],
+  };
 }
 
 export const ofType = (
