@@ -2,14 +2,20 @@
  * The bench in short, as far as it can be counted: round trips, writes, octets of code. Counts are the
  * same on every machine and at every load, so a regression fails here; a time never does.
  */
+import { readFileSync, statSync } from "node:fs";
 import { Socket } from "node:net";
 import { basename } from "node:path";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type MailServer, startMailServer } from "../../infra/local/mailserver.ts";
 import { startSecrets } from "../../infra/local/secrets.ts";
 import { contentOf } from "../../lib/smtp/data.ts";
+import type { Submission } from "../../lib/smtp/envelope.ts";
 import { Relay } from "../../lib/smtp/io/relay.ts";
+import { ReplyDecoder } from "../../lib/smtp/reply.ts";
 import { type BdatServer, startBdatServer } from "./bdat-server.ts";
 import { COUNTING_RTT_MS, counted } from "./counted.ts";
 import { fresh } from "./fresh.ts";
@@ -19,6 +25,11 @@ const PASSWORD = "p@ss:w0rd/%41+";
 const MORE = 3;
 /** Octets of code that one plain message may load, `dist/invoke.mjs` included. */
 const MOST_CODE = 380_000;
+/** Octets that any function's start reads. */
+const MOST_AT_START = 410_000;
+/** Octets of V8's heap for a reply of one line. */
+const MOST_PER_REPLY = 900;
+const REPLIES = 1_000;
 
 let mail: MailServer;
 let bdat: BdatServer;
@@ -56,17 +67,31 @@ function watchWrites(port: () => number): string[] {
   } as typeof original;
   return seen;
 }
-const COMMAND = /^(?:EHLO|AUTH|MAIL|RCPT|DATA|BDAT|QUIT|Subject|\.$)/;
+const COMMAND = /^(?:EHLO|STARTTLS|AUTH|MAIL|RCPT|DATA|BDAT|QUIT|Subject|\.$)/;
 
-async function send(server: { port: number; ca: string }, chunking: "auto" | "off", count: number) {
+function submissionOf(): Submission {
   const text = `From: ${FROM}\r\nTo: a@example.net\r\nSubject: x\r\n\r\nhello\r\n`;
-  const submission = {
+  return {
     from: FROM,
     recipients: ["a@example.net"],
     content: contentOf(Buffer.from(text)),
     partial: "accept",
     smtputf8: false,
-  } as const;
+  };
+}
+
+interface How {
+  readonly security?: "implicit" | "starttls";
+  readonly mechanism?: string;
+}
+
+async function send(
+  server: { port: number; ca: string },
+  chunking: "auto" | "off",
+  count: number,
+  { security = "implicit", mechanism = "PLAIN" }: How = {},
+) {
+  const submission = submissionOf();
   let port = 0;
   const writes = watchWrites(() => port);
   const target = { host: "127.0.0.1", port: server.port };
@@ -74,11 +99,11 @@ async function send(server: { port: number; ca: string }, chunking: "auto" | "of
     port = proxy.port;
     return new Relay().send(
       {
-        endpoints: [{ host: proxy.host, port, security: "implicit" }],
+        endpoints: [{ host: proxy.host, port, security }],
         tls: { ca: server.ca },
         ehloName: "[127.0.0.1]",
         credentials: { username: FROM, password: PASSWORD },
-        auth: ["PLAIN"],
+        auth: [mechanism],
         allowPlaintextAuth: false,
         chunking,
         secrets: [PASSWORD],
@@ -121,8 +146,101 @@ describe("a session over TLS with PLAIN", () => {
     const message = "MAIL RCPT BDAT Subject";
     expect(one.writes[1]).toContain(`AUTH ${message}`);
     expect(several.writes[1]).toBe(
-      `AUTH ${Array.from({ length: 1 + MORE }, () => message).join(" ")}`,
+      `AUTH ${Array.from({ length: 1 + MORE }, () => message).join(" ")} QUIT`,
     );
+  });
+});
+
+/** SCRAM, which the embedded server lacks, is counted against Postfix (test/mta/round-trips.test.ts). */
+describe("round trips and writes of each login", () => {
+  const CONTENT = "Subject . QUIT";
+  const rows: readonly (readonly [string, number, readonly string[]])[] = [
+    ["PLAIN", 6, ["AUTH MAIL RCPT DATA", CONTENT]],
+    // The username goes with the command, so that one prompt is answered.
+    ["LOGIN", 8, ["AUTH", "", "MAIL RCPT DATA", CONTENT]],
+    ["CRAM-MD5", 8, ["AUTH", "", "MAIL RCPT DATA", CONTENT]],
+  ];
+
+  it.each(rows)("%s: at most %i, and 2 more with STARTTLS", async (mechanism, most, groups) => {
+    const { ports, ca } = mail;
+    const implicit = await send({ port: ports.implicit, ca }, "off", 1, { mechanism });
+    expect(implicit.writes).toEqual(["EHLO", ...groups]);
+    expect(implicit.roundTrips).toBeLessThanOrEqual(most);
+    const how = { mechanism, security: "starttls" } as const;
+    const starttls = await send({ port: ports.starttls, ca }, "off", 1, how);
+    expect(starttls.writes).toEqual(["EHLO", "STARTTLS", "EHLO", ...groups]);
+    expect(starttls.roundTrips).toBeLessThanOrEqual(most + 2);
+  });
+});
+
+it("with a connection made ahead, 2 round trips are left once the mailbox is known", async () => {
+  // Without TLS settings of the mailbox's own, only an authority that the process trusts will do.
+  setDefaultCACertificates([...getCACertificates("default"), mail.ca]);
+  const target = { host: "127.0.0.1", port: mail.ports.implicit };
+  const { value, roundTrips } = await counted(target, COUNTING_RTT_MS, async (proxy) => {
+    const endpoint = { host: proxy.host, port: proxy.port, security: "implicit" } as const;
+    const target = {
+      endpoints: [endpoint],
+      tls: {},
+      ehloName: "[127.0.0.1]",
+      credentials: { username: FROM, password: PASSWORD },
+      auth: ["PLAIN"],
+      allowPlaintextAuth: false,
+      chunking: "off" as const,
+      secrets: [PASSWORD],
+    };
+    const relay = new Relay({ ahead: { endpoint, ehloName: target.ehloName } });
+    relay.prepare({ timeLeft: 20_000 });
+    // The secret takes its time: EHLO is answered by then.
+    while (proxy.stats().roundTrips < GREETED) await new Promise((go) => setTimeout(go, 5));
+    const before = proxy.stats().roundTrips;
+    const { report } = await relay.send(target, [submissionOf()], { timeLeft: 20_000 });
+    return { before, fate: report.messages[0]?.recipients[0]?.fate.is };
+  });
+  expect(value.fate).toBe("taken");
+  expect(roundTrips - value.before).toBeLessThanOrEqual(2);
+});
+/** TCP, TLS, the greeting, EHLO. */
+const GREETED = 4;
+
+describe("memory", () => {
+  it(`a reply takes at most ${MOST_PER_REPLY} octets of heap`, () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    setFlagsFromString("--no-expose-gc");
+    const octets = Buffer.from("250 2.1.5 Ok\r\n".repeat(REPLIES));
+    const decode = () => {
+      const decoder = new ReplyDecoder();
+      let last: unknown;
+      decoder.push(octets);
+      for (let reply = decoder.take(); reply; reply = decoder.take()) last = reply;
+      return last;
+    };
+    // Until nothing is compiled any more; then the least, since what runs beside can only add.
+    for (let warm = 0; warm < 20; warm += 1) decode();
+    const taken = Array.from({ length: 10 }, () => {
+      collect();
+      const before = process.memoryUsage().heapUsed;
+      decode();
+      return (process.memoryUsage().heapUsed - before) / REPLIES;
+    });
+    const least = Math.min(...taken.filter((value) => value > 0));
+    console.log(`a reply takes ${Math.round(least)} octets of heap`);
+    expect(least).toBeLessThanOrEqual(MOST_PER_REPLY);
+  });
+});
+
+describe("octets of code at start", () => {
+  const packages: Readonly<Record<string, readonly string[]>> = JSON.parse(
+    readFileSync(new URL("../../dist/packages.json", import.meta.url), "utf8"),
+  );
+
+  it.each(Object.keys(packages))(`%s: at most ${MOST_AT_START}`, (name) => {
+    const own = new RegExp(`/(${name}\\.mjs|start-${name}(-\\w+)?\\.[mc]js)$`);
+    const start = packages[name]?.filter((file) => own.test(file)) ?? [];
+    expect(start.length).toBe(3);
+    const octets = start.map((file) => statSync(new URL(`../../${file}`, import.meta.url)).size);
+    expect(octets.reduce((sum, one) => sum + one, 0)).toBeLessThanOrEqual(MOST_AT_START);
   });
 });
 

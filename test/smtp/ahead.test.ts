@@ -121,6 +121,40 @@ describe("a connection made ahead", () => {
     expect(one.connections()).toBe(3);
   });
 
+  it("is not closed under a send by another one's end", async () => {
+    const one = await server({ on: { AUTH: "235 welcome", content: "hang" } });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    const sending = send(relay, target(one.port));
+    while (!one.seen.includes("content")) await new Promise((resolve) => setImmediate(resolve));
+    await relay.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(one.connections()).toBe(1);
+    expect(one.closed()).toBe(0);
+    await one.close();
+    expect(fate(await sending)).toBe("lost");
+  });
+
+  it("is not taken once it is being closed", async () => {
+    const one = await server({ on: { AUTH: "235 welcome" } });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    const sending = send(relay, target(one.port));
+    await relay.release();
+    expect(fate(await sending)).toBe("taken");
+  });
+
+  it("is closed where no time is left to use it", async () => {
+    const one = await server();
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    await greeted(one);
+    const { report } = await relay.send(target(one.port), [], { timeLeft: 0 });
+    expect(report.error?.code).toBe("timeout");
+    while (one.closed() === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(one.connections()).toBe(1);
+  });
+
   it("is waited for where it is under way", async () => {
     const one = await server({ on: { AUTH: "235 welcome" } });
     const relay = new Relay({ ahead: none(one.port) });

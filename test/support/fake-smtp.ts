@@ -29,6 +29,8 @@ export interface FakeOptions {
 export interface FakeSmtp {
   readonly port: number;
   connections(): number;
+  /** Of those, how many are over. */
+  closed(): number;
   /** Every command line seen, in order; content as one `content` entry. */
   readonly seen: string[];
   close(): Promise<void>;
@@ -38,18 +40,23 @@ export async function startFakeSmtp(options: FakeOptions = {}): Promise<FakeSmtp
   const seen: string[] = [];
   const sockets = new Set<Socket>();
   let connections = 0;
+  let closed = 0;
   const server = createServer((socket) => {
     connections += 1;
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
-    socket.on("close", () => options.heard?.("close", false));
+    socket.on("close", () => {
+      closed += 1;
+      options.heard?.("close", false);
+    });
     converse(options.tls?.implicit ? secured(socket, options.tls) : socket, options, seen);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     port: (server.address() as AddressInfo).port,
     connections: () => connections,
+    closed: () => closed,
     seen,
     close: () =>
       new Promise((resolve) => {

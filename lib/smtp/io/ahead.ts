@@ -60,7 +60,7 @@ export class Ahead {
 
   /**
    * The connection, if it is to this endpoint as this mailbox would make it. Waits for one that is
-   * under way: another would be no faster.
+   * under way: another would be no faster. Who gets it has to close it.
    */
   async take(
     {
@@ -84,13 +84,19 @@ export class Ahead {
       Object.values(tls).every((setting) => setting === undefined);
     const greeted = same ? await inTime(pending, limits) : undefined;
     const good =
-      greeted?.connection.quiet === true && greeted.watch.elapsed() < greeted.readyMs + GOOD_MS;
-    if (greeted !== undefined && good) return greeted;
+      greeted?.connection.quiet === true &&
+      !this.#abort.signal.aborted &&
+      greeted.watch.elapsed() < greeted.readyMs + GOOD_MS;
+    if (greeted !== undefined && good) {
+      // It is the send's from here on: others of the same invocation may be over before.
+      this.#connection = undefined;
+      return greeted;
+    }
     await this.release();
     return undefined;
   }
 
-  /** Closes what was opened; resolves once it is gone. */
+  /** Closes what was opened and not taken; resolves once it is gone. */
   async release(): Promise<void> {
     const pending = this.#pending;
     this.#pending = undefined;

@@ -213,6 +213,7 @@ export class Relay {
     const begun = performance.now();
     if (ready === undefined) watch.connecting();
     if (left <= 0) {
+      ready?.connection.close(false);
       const late = new SmtpError(
         "timeout",
         "No time was left to ask the server: preparing the message used up all that this invocation had.",
