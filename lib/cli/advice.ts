@@ -70,6 +70,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   request_too_large: "Put attachments in S3, or send from this machine: --mailbox-file.",
   not_invoked: "Check the function's name, the region and your rights; nothing was sent.",
   function_failed: "See the function's log, before you send again.",
+  watch_unreachable: "Check the watched mailbox's host and port, and the function's route.",
+  watch_timeout: "Try again later; check the watched mailbox's host, port and security.",
+  watch_login_refused: "Check username and password of the watched mailbox.",
+  watch_certificate_invalid: 'Have its certificate renewed; "tls.ca" for a private CA.',
+  watch_failed: "Read the watched mailbox server's answer in the log.",
   answer_lost: "Ask for the message before you send again: posthaste message ID.",
 };
 

@@ -37,7 +37,11 @@ export function checkCommand(root: Command): void {
   addWays(command, WAYS)
     .option("-m, --mailbox <name>", "named mailbox of the deployment, with --function")
     .option("--from <address>", "the sender to ask DNS about (default: the mailbox's)")
-    .option("--resolver <address>", "DNS server, address or address:port; may be repeated", collect)
+    .option(
+      "--resolver <address>",
+      "DNS server, address or address:port; may be repeated (default: $POSTHASTE_RESOLVER, or the system's)",
+      collect,
+    )
     .option("--no-dns", "do not look at SPF, DKIM and DMARC")
     .option("-v, --verbose", "also the conversation")
     .option("--json", "print what was found as JSON, and nothing else")
@@ -139,9 +143,15 @@ async function fromHere(source: MailboxSource, options: Options) {
 type Dkim = import("./sender-report.ts").SenderQuestion["dkim"];
 
 async function senderOf(from: string, relays: string[], dkim: Dkim, resolvers?: readonly string[]) {
+  const { POSTHASTE_RESOLVER: usual } = process.env;
   const { senderFindings } = await import("./sender-report.ts");
   try {
-    return await senderFindings({ from, relays, dkim, resolvers });
+    return await senderFindings({
+      from,
+      relays,
+      dkim,
+      resolvers: resolvers ?? (usual ? [usual] : undefined),
+    });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_INVALID_IP_ADDRESS") throw error;
     throw new Stop(EXIT.usage, "--resolver must be an IP address, or address:port.");

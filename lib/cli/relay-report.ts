@@ -62,12 +62,17 @@ function login(result: CheckResult, { username, withoutLogin }: RelayContext): F
         ok(`login as ${username ?? "this mailbox"} by ${result.server?.auth}; offered: ${offered}`),
       ];
     case "refused":
-      return [note(`login refused; offered: ${offered}`)];
+      return [note(`login by ${tried(result) ?? "no mechanism"} refused; offered: ${offered}`)];
     case "none":
       if (result.server === null || result.server.extensions.length === 0) return [];
       if (withoutLogin !== undefined) return [note(`${withoutLogin}; offered: ${offered}`)];
       return [note(`no login was tried; offered: ${offered}`)];
   }
+}
+
+function tried({ transcript }: CheckResult): string | undefined {
+  const commands = transcript.filter(({ from }) => from === "C").map(({ text }) => text);
+  return commands.flatMap((text) => /^AUTH (\S+)/.exec(text)?.[1] ?? []).at(-1);
 }
 
 function failure({ error }: CheckResult): Finding[] {

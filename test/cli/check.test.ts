@@ -76,7 +76,7 @@ describe("relays", () => {
     };
     const { code, stdout, stderr } = await check(changes);
     expect(attempts).toEqual([USER]);
-    expect(stdout).toMatch(/^ {2}note login refused; offered: PLAIN/m);
+    expect(stdout).toMatch(/^ {2}note login by PLAIN refused; offered: PLAIN/m);
     expect(stdout).toMatch(/^ {2}fix {2}auth_failed: .* 535 /m);
     expect(stdout).toMatch(/^ {2}note login not tried: it was refused above; offered: PLAIN/m);
     expect(stdout).toMatch(/^to mend\n {2}1\. Check username and password/m);

@@ -72,7 +72,15 @@ export function onTerminal(
   typed: readonly Typed[] = [],
   options: Pick<RunOptions, "env" | "cwd"> = {},
 ): Promise<{ readonly code: number | null; readonly screen: string }> {
-  const command = [process.execPath, LAUNCHER, ...args].map(quoted).join(" ");
+  return inTerminal([process.execPath, LAUNCHER, ...args].map(quoted).join(" "), typed, options);
+}
+
+/** The same for a line of shell. */
+export function inTerminal(
+  command: string,
+  typed: readonly Typed[] = [],
+  options: Pick<RunOptions, "env" | "cwd"> = {},
+): Promise<{ readonly code: number | null; readonly screen: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       cwd: options.cwd ?? ROOT,

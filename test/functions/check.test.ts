@@ -68,7 +68,7 @@ it("tells of a certificate that does not fit, and how to mend it", async () => {
 });
 
 it("has no certificate to tell of without TLS", async () => {
-  const result = await ask({ security: "none", allowPlaintextAuth: true });
+  const result = await ask({ security: "none", username: undefined, password: undefined });
   expect(result).toMatchObject({ ok: true, certificate: null, server: { tls: null } });
 });
 

@@ -30,11 +30,13 @@ export async function serve(
       actor.play().then(resolve, reject);
     });
   });
-  // Heard by whoever awaits `done`; until then a failure must not count as nobody's.
   played.catch(() => {});
   const closed = new Promise<void>((resolve) => server.once("close", resolve));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: portOf(server), done: closed.then(() => played) };
+  const done = closed.then(() => played);
+  // Heard by whoever awaits it; until then, or where nobody does, a failure is no unhandled one.
+  done.catch(() => {});
+  return { port: portOf(server), done };
 }
 
 function portOf(server: Server): number {
