@@ -34,6 +34,20 @@ describe("over HTTP", () => {
       200,
       { id: "deferred", state: "deferred", date: "2026-01-01T00:00:00.000Z", result: RESULT },
     ],
+    evil: [
+      200,
+      {
+        id: "\u001b[2Jevil",
+        state: "settled",
+        date: "2026-01-01T00:00:00.000Z",
+        result: {
+          ...RESULT,
+          id: "\u001b[2J",
+          error: { ...error, message: "\u0007\u202Etxt" },
+          transcript: [{ at: 0, from: "S", text: "220 \u001b]0;owned\u0007" }],
+        },
+      },
+    ],
     queued: [
       200,
       { id: "queued", state: "queued", date: "2026-01-01T00:00:00.000Z", result: null },
@@ -81,6 +95,15 @@ describe("over HTTP", () => {
     expect(stdout).toBe("");
     expect(stderr).toMatch(says);
     expect(code).toBe(exit);
+  });
+
+  it("prints no character that would drive the terminal", async () => {
+    const { stdout } = await posthaste(["message", "evil", "--url", url]);
+    for (const text of ["\\u001b[2Jevil", "\\u0007\\u202etxt", "220 \\u001b]0;owned\\u0007"]) {
+      expect(stdout).toContain(text);
+    }
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+    expect(stdout).not.toMatch(/[\x00-\x09\x0b-\x1f\u202e]/);
   });
 
   it("asks by mailbox, below a stage, with a token where there is one", async () => {
