@@ -121,7 +121,7 @@ describe("a session over TLS with PLAIN", () => {
     const message = "MAIL RCPT BDAT Subject";
     expect(one.writes[1]).toContain(`AUTH ${message}`);
     expect(several.writes[1]).toBe(
-      `AUTH ${Array.from({ length: 1 + MORE }, () => message).join(" ")}`,
+      `AUTH ${Array.from({ length: 1 + MORE }, () => message).join(" ")} QUIT`,
     );
   });
 });

@@ -153,24 +153,30 @@ async function measured(sender: SenderName, dimension: DimensionName, port: numb
 
 export function growthTable(measures: readonly Growth[]): string {
   const steps = table(
-    ["grows", "contender", "step", "CPU ms", "wall ms"],
+    ["step", "contender", "CPU ms", "wall ms"],
     measures.flatMap(({ dimension, contender, steps: taken }) =>
       taken.map(({ step, cpuMs, wallMs }) => [
         `${step} ${DIMENSIONS[dimension].unit}`,
-        ...[contender, String(step), shown(cpuMs), shown(wallMs)],
+        ...[contender, shown(cpuMs), shown(wallMs)],
       ]),
     ),
   );
-  const fits = table(
-    ["grows", "contender", "of", "fixed ms", "ms for each", "R²", "exponent at the end"],
-    measures.flatMap(({ dimension, contender, cpu, wall }) =>
-      (["cpu", "wall"] as const).map((what) => {
-        const { fixed, each, rSquared, exponent: power } = what === "cpu" ? cpu : wall;
-        return [dimension, contender, what, ...[fixed, each, rSquared, power].map(String)];
-      }),
-    ),
+  return `${steps}\n\n${table(FIT_COLUMNS, fitRows(measures))}`;
+}
+
+export const FIT_COLUMNS: readonly string[] = [
+  ...["grows", "contender", "of"],
+  ...["fixed ms", "ms for each", "R²", "exponent at the end"],
+];
+
+/** One for the CPU of the sender, one for the wall. */
+export function fitRows(measures: readonly Growth[]): readonly (readonly string[])[] {
+  return measures.flatMap(({ dimension, contender, cpu, wall }) =>
+    (["cpu", "wall"] as const).map((of) => {
+      const { fixed, each, rSquared, exponent: power } = of === "cpu" ? cpu : wall;
+      return [dimension, contender, of, ...[fixed, each, rSquared, power].map(String)];
+    }),
   );
-  return `${steps}\n\n${fits}`;
 }
 
 if (import.meta.main) {
