@@ -88,8 +88,12 @@ function challenge(line: string): string {
   return /^[rv]=|nonce=|rspauth=/.test(decoded) ? "***" : line;
 }
 
+const encoder = new TextEncoder();
+
 function octets({ text }: Entry): number {
-  return new TextEncoder().encode(JSON.stringify(text)).length + OVERHEAD;
+  // Nearly every line stands in JSON as it is, between its quotation marks.
+  if (/^[ !#-[\]-~]*$/.test(text)) return text.length + 2 + OVERHEAD;
+  return encoder.encode(JSON.stringify(text)).length + OVERHEAD;
 }
 
 function short(text: string): string {

@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: everything that is measured, side by side with nodemailer, in one run.
  *
- *     npm run bench -- [latency] [batch] [stalls] [throughput] [memory] [size] [early] [session] [--runs=5] [--quick]
+ *     npm run bench -- [latency] [batch] [stalls] [throughput] [growth] [memory] [size] [early] [session] [--runs=5] [--quick]
  *
  * Sections not named are left out; with none named all run, and only then test/bench/results.json is
  * written, with the pages and charts that show it (report.ts), so that the figures kept are always
@@ -19,6 +19,7 @@ import { parseArgs, promisify } from "node:util";
 import { cold, coldTable } from "./cold.ts";
 import { cpu, cpuTable } from "./cpu.ts";
 import { early, earlyTable } from "./early.ts";
+import { growth, growthTable } from "./growth.ts";
 import { batch, latency, latencyTable } from "./latency.ts";
 import { measure, table as memoryTable } from "./memory.ts";
 import { type Results, write } from "./report.ts";
@@ -76,6 +77,12 @@ const SECTIONS = {
     runs: 3,
     measure: throughput,
     table: throughputTable,
+  }),
+  growth: section({
+    title: "How cost grows with recipients, size and batch",
+    runs: 3,
+    measure: growth,
+    table: growthTable,
   }),
   memory: section({
     title: "An attachment streamed from S3: peak memory of the process",

@@ -62,6 +62,8 @@ export const SENDERS = {
     const mails = mailsOf(job, (mail) => ({
       ...mail,
       to: mail.to.join(", "),
+      // It leaves line ends as they are; the others make them canonical.
+      text: mail.text.replaceAll("\n", "\r\n"),
       ...(job.attached > 0 && { attachment: [{ name: "a.bin", data, encoded: true }] }),
     }));
     return () =>
