@@ -65,6 +65,11 @@ function report(error: unknown): number {
     fault(error.message);
     return error.exit;
   }
+  // By its name: its module is loaded only where it is needed. It names variables, never values.
+  if (error instanceof Error && error.name === "ConfigError") {
+    fault(error.message);
+    return EXIT.act;
+  }
   const { name, stack = "" } = error instanceof Error ? error : new Error("unknown");
   fault(`unexpected ${name}. The fault is ours; where it happened:`);
   for (const line of stack.split("\n")) if (/^ {4}at /.test(line)) note(line);

@@ -6,6 +6,7 @@
 import { createServer, type Socket } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { matches } from "../smtp/dialogue.ts";
+import { EXIT, Stop } from "./exit.ts";
 import type { Turn } from "./turns.ts";
 import { Wire, WireError } from "./wire.ts";
 
@@ -29,7 +30,7 @@ export async function playSessions(
   sessions: readonly (readonly Turn[])[],
   options: PlayOptions,
 ): Promise<number> {
-  const context = options.identity && createSecureContext(options.identity);
+  const context = options.identity && contextOf(options.identity);
   let deviations = 0;
   const deviated = (deviation: Deviation) => {
     deviations += 1;
@@ -37,7 +38,9 @@ export async function playSessions(
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject).listen(options.port, "127.0.0.1", resolve);
+    const taken = ({ code }: NodeJS.ErrnoException) =>
+      reject(new Stop(EXIT.unavailable, `Port ${options.port} cannot be listened on (${code}).`));
+    server.once("error", taken).listen(options.port, "127.0.0.1", resolve);
   });
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : options.port;
@@ -60,6 +63,15 @@ export async function playSessions(
   for (const socket of waiting) socket.destroy();
   await new Promise((resolve) => server.close(resolve));
   return deviations;
+}
+
+function contextOf(identity: NonNullable<PlayOptions["identity"]>): SecureContext {
+  try {
+    return createSecureContext(identity);
+  } catch {
+    // Its text may quote what it could not read.
+    throw new Stop(EXIT.malformed, "--cert and --key must be PEM, and belong together.");
+  }
 }
 
 class Player {

@@ -209,4 +209,17 @@ describe("posthaste replay", () => {
     const { code } = await posthaste(["replay", file], { cwd: folder.path });
     expect(code).toBe(exit);
   });
+
+  it("says why where it cannot begin", async () => {
+    folder.write("tls.txt", "X: TLS\nS: 220 hi\n");
+    folder.write("key.pem", "hunter2");
+    const run = (...args: string[]) =>
+      posthaste(["replay", "tls.txt", ...args], { cwd: folder.path });
+    const bad = await run("--cert", "key.pem", "--key", "key.pem");
+    expect(bad).toMatchObject({ code: 65, stderr: expect.stringContaining("must be PEM") });
+    expect(bad.stderr).not.toContain("hunter2");
+    const taken = await run("--port", String(mail.ports.implicit));
+    expect(taken).toMatchObject({ code: 69, stderr: expect.stringContaining("(EADDRINUSE)") });
+    expect((await run("--cert", "key.pem")).code).toBe(64);
+  });
 });

@@ -260,6 +260,13 @@ describe("what is printed", () => {
     );
   });
 
+  it("names a variable that is wrong, and no value of it", async () => {
+    const { code, stderr } = await send(message, { env: { ALLOWED_RECIPIENTS: "hunter2" } });
+    expect(stderr).toMatch(/^error: The environment is not usable: ALLOWED_RECIPIENTS must be/);
+    expect(stderr).not.toContain("hunter2");
+    expect(code).toBe(78);
+  });
+
   it("names what is wrong with a mailbox, and no value of it", async () => {
     folder.write("bad.json", { ...mailbox, pasword: "hunter2" });
     const { stdout, code } = await send(message, {}, "bad.json");
