@@ -4,8 +4,9 @@
  * loopback, so that the cache holds what a message compiles and not only what an import does.
  *
  * It fits the Node that made it, by version and processor, and is looked for under their names; V8
- * refuses what does not fit all the same (other flags), and then compiles as ever. It does not notice
- * another source of the same length: so the script's name has the hash of what is in it.
+ * refuses what does not fit all the same (other flags), and then compiles as ever. Lambda starts Node
+ * with `--expose-gc`, which is one that counts, and so does this. V8 does not notice another source of the
+ * same length: so the script's name has the hash of what is in it.
  *
  * Apart from the build, and without esbuild, so that it runs in the image of Lambda's own runtime.
  */
@@ -26,6 +27,8 @@ const PASSWORD = "only on loopback";
 /** Where the sample event is not named for the function. */
 const EVENTS: Readonly<Record<string, string>> = { api: "api-http" };
 
+const SUFFIX = `.${process.version}-${process.arch}-gc`;
+
 /** Plain JavaScript, so that nothing else is compiled in that process. */
 const RUNNER = `
 const { writeFileSync } = await import("node:fs");
@@ -34,7 +37,7 @@ const scripts = (globalThis.posthasteScripts = new Map());
 const { handler } = await import(bundle);
 await Promise.resolve(handler(JSON.parse(event), {})).catch(() => {});
 for (const [file, script] of scripts) {
-  writeFileSync(file + "." + process.version + "-" + process.arch, script.createCachedData());
+  writeFileSync(file + "${SUFFIX}", script.createCachedData());
 }
 process.exit();
 `;
@@ -65,7 +68,7 @@ export async function addCodeCache(
       const script = files.find((file) => file.endsWith(".cjs"));
       if (script === undefined) throw new Error(`${name} was not built by infra/build.ts`);
       await warm(resolve(ROOT, outdir, `${name}.mjs`), await sample(name), secrets.url);
-      const cache = `${script}.${process.version}-${process.arch}`;
+      const cache = `${script}${SUFFIX}`;
       packages[name] = [...files.filter((file) => file !== cache), cache];
       made[name] = cache;
     }
@@ -77,7 +80,15 @@ export async function addCodeCache(
 }
 
 async function warm(bundle: string, event: string, url: string): Promise<void> {
-  const args = ["--input-type=module", "-e", RUNNER, "--", pathToFileURL(bundle).href, event];
+  const args = [
+    "--expose-gc",
+    "--input-type=module",
+    "-e",
+    RUNNER,
+    "--",
+    pathToFileURL(bundle).href,
+    event,
+  ];
   await run(process.execPath, args, {
     timeout: TIMEOUT_MS,
     env: {

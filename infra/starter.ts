@@ -218,13 +218,14 @@ function chunkOf(plan: Plan, { path, text, source }: Output, own: string): Made 
 
 /**
  * The module that runs the script. The code cache beside it is taken by the Node that made it: another
- * version or processor looks for another name, and V8 refuses what does not fit.
+ * version or processor, or one without `--expose-gc`, looks for another name, and V8 refuses what does
+ * not fit.
  */
 function starter(script: string, names: readonly string[]): string {
   return (
     'const own=process.getBuiltinModule,{readFileSync:read}=own("node:fs"),{Script}=own("node:vm");' +
     `const filename=import.meta.dirname+"/${script}";let cachedData;` +
-    'try{cachedData=read(filename+"."+process.version+"-"+process.arch)}catch{}' +
+    'try{cachedData=read(filename+"."+process.version+"-"+process.arch+(globalThis.gc?"-gc":""))}catch{}' +
     'const code=new Script("(function(exports,require,module,load){"+read(filename,"utf8")+"\\n})",' +
     "{filename,cachedData});" +
     "globalThis.posthasteScripts?.set(filename,code);const module={exports:{}};" +

@@ -20,8 +20,8 @@ export interface Cpu {
 
 const THEIRS = "nodemailer";
 const BATCHES = [1, 10] as const;
-/** Sessions that a sample adds up: the clock of CPU time is coarse. */
-const SESSIONS = 10;
+/** Messages that a sample adds up: the clock of CPU time is coarse. */
+const SAMPLE = 20;
 /** Rounds until nothing is compiled any more. */
 const WARM_UPS = 3;
 
@@ -39,9 +39,12 @@ export async function cpu(runs: number): Promise<readonly Cpu[]> {
     for (const messages of BATCHES) {
       const mails = mailsOf(username, to, messages);
       const contenders = {
-        posthaste: () => of(() => viaPosthaste(ours, mails)),
+        posthaste: () => of(messages, () => viaPosthaste(ours, mails)),
         ...Object.fromEntries(
-          PEERS.map(({ name, send }) => [name, () => of(() => send(account, port, mails))]),
+          PEERS.map(({ name, send }) => [
+            name,
+            () => of(messages, () => send(account, port, mails)),
+          ]),
         ),
       };
       const samples = await alternate(contenders, runs, WARM_UPS);
@@ -56,11 +59,12 @@ export async function cpu(runs: number): Promise<readonly Cpu[]> {
   }
 }
 
-async function of(session: () => Promise<unknown>): Promise<number> {
+async function of(messages: number, session: () => Promise<unknown>): Promise<number> {
+  const sessions = SAMPLE / messages;
   const before = process.cpuUsage();
-  for (let count = 0; count < SESSIONS; count += 1) await session();
+  for (let count = 0; count < sessions; count += 1) await session();
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000 / SESSIONS;
+  return (user + system) / 1000 / sessions;
 }
 
 export function cpuTable(measures: readonly Cpu[]): string {

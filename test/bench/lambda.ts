@@ -29,7 +29,9 @@ export async function coldStart({
   environment,
 }: StartOptions): Promise<Start> {
   const begun = performance.now();
-  const started = await startRic({ name, taskRoot: folder, environment });
+  // As Lambda starts Node.
+  const nodeArguments = ["--expose-gc"];
+  const started = await startRic({ name, taskRoot: folder, environment, nodeArguments });
   try {
     const init = await started.initMs;
     const { response, error } = await started.invoke(event);

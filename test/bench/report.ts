@@ -337,9 +337,10 @@ const COLD =
   "Under AWS's runtime interface client: from the making of the process to the answer, Secrets Manager (within TLS) and the " +
   "mail server on loopback. “nodemailer” is a function of the same job (middy, zod, the same SDK) bundled by the same settings of " +
   "esbuild; “built by ours” has it joined into a script by our build as well. The code cache is V8's, made by the same Node " +
-  "(`node infra/code-cache.ts`). On two shared cores CPU time tells more than the clock. What would bring 0.7 without a " +
-  "code cache: the AWS SDK and Node's own TLS, HTTPS and crypto are two thirds of what is left, so a signed request of our own in " +
-  "place of the SDK's client, which is not worth the keeping of it.";
+  "(`node infra/code-cache.ts`); it serves a Node that is known, so a deployment has it only where it was made for that. On two " +
+  "shared cores CPU time tells more than the clock. What would bring 0.7: that cache. Without it, in a profile Node's own modules " +
+  "(TLS, HTTPS, crypto, loading) take more time than our code and the SDK's together, and the SDK is half of the code; so little " +
+  "would do but a signed request of our own in its place, which is not worth the keeping of it.";
 
 const COST =
   "A model from the figures above, for a warm function: of the measured time, waiting takes as long whatever the memory, and CPU " +
