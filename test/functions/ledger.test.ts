@@ -204,6 +204,17 @@ describe("what is uncertain", () => {
     expect(sent()).toBe(2);
   });
 
+  it("what nobody ever sent is not sent by a resend: a mistyped id, another mailbox", async () => {
+    expect((await http("POST", "/messages/mistyped/resend", MESSAGE)).statusCode).toBe(404);
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    content = "close";
+    await invoke.invoke(request);
+    const path = `/messages/${request.idempotencyKey}/resend`;
+    const elsewhere = await http("POST", path, { ...MESSAGE, mailbox: "billing" });
+    expect(elsewhere.statusCode).toBe(404);
+    expect(sent()).toBe(1);
+  });
+
   it("an invocation that dies after the terminator leaves the message uncertain", async () => {
     content = "hang";
     const request = { ...MESSAGE, idempotencyKey: key() };
