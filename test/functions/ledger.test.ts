@@ -316,6 +316,24 @@ describe("a record that has expired", () => {
   });
 });
 
+describe("a ledger that cannot be asked", () => {
+  it.each([
+    ["of another name", { LEDGER_TABLE: "no-such-table" }, false, "ResourceNotFoundException"],
+    ["out of reach", { AWS_ENDPOINT_URL_DYNAMODB: "http://127.0.0.1:1" }, true, "ECONNREFUSED"],
+  ])("%s: nothing is sent", async (_, change, retryable, reason) => {
+    const one = await startFunction("invoke", { ...environment, ...change });
+    const result = await one.invoke(MESSAGE);
+    await one.stop();
+    expect(result).toMatchObject({
+      outcome: "deferred",
+      retryable,
+      error: { code: "ledger_unavailable", phase: "ledger" },
+    });
+    expect(result.error.message).toContain(reason);
+    expect(sent()).toBe(0);
+  });
+});
+
 describe("GET /messages/{id}", () => {
   it("tells state and result", async () => {
     const request = { ...MESSAGE, idempotencyKey: `${key()}/with space` };
