@@ -49,7 +49,7 @@ async function look(request: HttpRequest, id: string): Promise<HttpAnswer> {
   const ledger = await wiring().ports.ledger?.();
   if (ledger === undefined) return noLedger();
   const found = await ledger.find(ledgerKey(request.query["mailbox"], id));
-  if (found === undefined) return notFound("There is no message with this id.");
+  if (found === undefined) return unknownMessage();
   const state = found.state === "claimed" || found.state === "sending" ? "sending" : found.state;
   return json(200, { id, state, date: found.date, result: found.result ?? null });
 }
@@ -98,7 +98,14 @@ async function send(
   }
   try {
     const { ports, queues, tell } = wiring();
-    if (again !== undefined && ports.ledger === undefined) return noLedger();
+    if (again !== undefined) {
+      const ledger = await ports.ledger?.();
+      if (ledger === undefined) return noLedger();
+      // Once more is only what was there: a mistyped id must not become a new message.
+      const { mailbox } = isRecord(input) ? input : {};
+      const scope = typeof mailbox === "string" ? mailbox : undefined;
+      if ((await ledger.find(ledgerKey(scope, again))) === undefined) return unknownMessage();
+    }
     const limits = limitsOf(context, GATEWAY_MS - start);
     const correlationId = correlationOf(request, id);
     const order: Order = { input, id, date: new Date(), correlationId };
@@ -161,6 +168,8 @@ function malformed(path: string, message: string): HttpAnswer {
     issues: [{ path, message }],
   });
 }
+
+const unknownMessage = (): HttpAnswer => notFound("There is no message with this id.");
 
 function notFound(detail: string): HttpAnswer {
   return problem({ status: 404, code: "not_found", title: "Not found", detail });

@@ -57,6 +57,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   unsent: "Try again later.",
   reply_lost: "Ask the receiver, or the server's log, before you send again.",
   invocation_lost: "Ask the receiver, or the server's log, before you send again.",
+  ledger_unavailable: "Check LEDGER_TABLE and the role's rights on it; else try again later.",
   in_progress: "Ask again in a minute: posthaste message ID.",
   key_reused: "Give a changed message a key of its own.",
   no_ledger: "Set LEDGER_TABLE: without a ledger no message can be looked up.",

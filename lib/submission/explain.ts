@@ -7,6 +7,7 @@ import { recipientsOf } from "../message/envelope.ts";
 import { parseRaw } from "../message/raw.ts";
 import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Resting } from "./deliver.ts";
+import { LedgerError } from "./ledger.ts";
 import { MailboxError } from "./mailbox.ts";
 import { type ErrorResult, type Issue, type Result, type ServerResult, unsent } from "./outcome.ts";
 import type { PolicyViolation } from "./policy.ts";
@@ -88,6 +89,9 @@ export function explainPreparation(error: unknown): ErrorResult {
     const message = `The server was not asked to log in: ${error.message} (${error.code})`;
     return { code: "token_failed", phase: "auth", message };
   }
+  if (error instanceof LedgerError) {
+    return { code: "ledger_unavailable", phase: "ledger", message: error.message };
+  }
   if (isNamed(error)) return { code: error.code, phase: "message", message: error.message };
   const name = error instanceof Error ? error.name : typeof error;
   return { code: "internal_error", phase: "request", message: `Unexpected error (${name}).` };
@@ -95,7 +99,7 @@ export function explainPreparation(error: unknown): ErrorResult {
 
 export function retryable(error: unknown): boolean {
   if (error instanceof MailboxError || error instanceof TokenError) return error.retryable;
-  if (isNamed(error)) return error.retryable;
+  if (error instanceof LedgerError || isNamed(error)) return error.retryable;
   return !(error instanceof ConfigError);
 }
 

@@ -32,6 +32,20 @@ export interface LedgerRecord {
   readonly expires: number;
 }
 
+/** The ledger cannot be asked, so nothing may be sent: the message might have been sent already. */
+export class LedgerError extends Error {
+  override readonly name = "LedgerError";
+  readonly retryable: boolean;
+
+  /** @param cause its name or the system's code is told; its text may hold anything */
+  constructor(cause: unknown) {
+    const { name, code } = cause as { readonly name: string; readonly code?: string };
+    const why = /^E[A-Z]+$/.test(code ?? "") ? code : name;
+    super(`The ledger could not be asked whether the message was sent before (${why}).`);
+    this.retryable = !/^(AccessDenied|ResourceNotFound|Validation)Exception$/.test(name);
+  }
+}
+
 /** Storage with single-record conditions and consistent reads; nothing more is needed. */
 export interface LedgerStore {
   /** Put where there is no record, or only an expired one. False where there is another. */

@@ -9,7 +9,7 @@ import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { forbidden, malformed, unprepared } from "./explain.ts";
 import { bodyHash, correlationOf, ledgerKey, messageIdFor } from "./identity.ts";
-import type { Ledger, LedgerRecord } from "./ledger.ts";
+import { type Ledger, LedgerError, type LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
 import { checkPolicy, checkSize } from "./policy.ts";
@@ -83,7 +83,10 @@ async function claimFor(
     date,
     correlationId: correlationOf(request, correlationId),
   };
-  const claim = await ledger.claim(asked, limits.timeLeft() + LEASE_MARGIN_MS, order.again);
+  const lease = limits.timeLeft() + LEASE_MARGIN_MS;
+  const claim = await ledger.claim(asked, lease, order.again).catch((error: unknown) => {
+    throw new LedgerError(error);
+  });
   switch (claim.is) {
     case "held":
       return { ledger, record: claim.record, before: claim.before };

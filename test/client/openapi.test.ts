@@ -162,6 +162,7 @@ describe("what the built function answers", () => {
     const path = "/messages/openapi-3/resend";
     expect((await ask(RESEND, path, { ...lost, text: "other" })).status).toBe(422);
     expect((await ask(RESEND, path, lost)).status).toBe(504);
+    expect((await ask(RESEND, "/messages/never/resend", to("lost"))).status).toBe(404);
     expect((await ask(RESEND, path, lost, { to: simple })).status).toBe(501);
     expect((await ask(GET, "/messages/openapi-3", undefined, { to: simple })).status).toBe(501);
     await ask(POST, "/messages", to("a", { idempotencyKey: "openapi-4" }));

@@ -38,7 +38,9 @@ export class Trigger {
   /** `performance.now()` when the function first asked for the secret. */
   begun: number | undefined;
 
+  /** @param target one that has just been made: it may ask for the secret while it loads */
   arm(moment: Moment, target: LambdaFunction): void {
+    clearTimeout(this.#timer);
     this.#moment = moment;
     this.#target = target;
     this.#killed = undefined;
@@ -55,13 +57,14 @@ export class Trigger {
 
   /** True where the function has just died here. */
   async at(point: Point): Promise<boolean> {
+    if (this.#target === undefined) return false;
     const first = point === "the secret is asked for" && this.begun === undefined;
     if (first) this.begun = performance.now();
     if (typeof this.#moment === "number") {
       if (first) this.#timer = setTimeout(() => void this.#kill(), this.#moment);
       return false;
     }
-    if (this.#target === undefined || this.#moment !== point || this.#killed) return false;
+    if (this.#moment !== point || this.#killed) return false;
     await this.#kill();
     return true;
   }

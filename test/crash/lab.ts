@@ -12,7 +12,7 @@ import {
 import { startSecrets } from "../../infra/local/secrets.ts";
 import { startPostfix } from "../mta/servers.ts";
 import { startDynamo } from "../support/dynamo.ts";
-import { type LambdaFunction, startFunction } from "../support/lambda.ts";
+import { startFunction } from "../support/lambda.ts";
 import {
   dynamoGate,
   httpGate,
@@ -97,12 +97,13 @@ export async function startLab(): Promise<CrashLab> {
     credentials: { accessKeyId: "local", secretAccessKey: "local" },
   });
   const ledger = tableOf(client, dynamo.table);
-  const victims = { invoke: spares("invoke", environment), sqs: spares("sqs", environment) };
   // One of each lives on for the redeliveries, as another warm instance would.
   const heirs = {
     invoke: await startFunction("invoke", environment),
     sqs: await startFunction("sqs", environment),
   };
+  /** Milliseconds from the first request of a send to its end, where nobody is killed. */
+  const spans = new Map<Mode, number>();
   let count = 0;
   const messages = (mode: Mode): readonly Message[] =>
     Array.from({ length: mode === "batch of 3" ? 3 : 1 }, () => {
@@ -123,10 +124,13 @@ export async function startLab(): Promise<CrashLab> {
     const sent = messages(mode);
     const name = mode === "batch of 3" ? "sqs" : "invoke";
     const event = (receives: number) => (name === "sqs" ? batchOf(sent, receives) : sent[0]);
-    const victim = await victims[name].next();
+    const victim = await startFunction(name, environment);
     trigger.arm(moment, victim);
     await victim.invoke(event(1)).catch(() => undefined);
+    const took = performance.now() - (trigger.begun ?? Number.NaN);
     const killed = await trigger.disarm();
+    // What ran to its end tells how long the next one may be expected to take.
+    if (!killed) spans.set(mode, took);
     await victim.stop();
     const found = await Promise.all(sent.map((message) => ledger.state(message)));
     let states: readonly (string | undefined)[] = [];
@@ -155,15 +159,9 @@ export async function startLab(): Promise<CrashLab> {
       }),
     );
   };
-  const spans = new Map<Mode, number>();
-  /** Milliseconds from the first request of a send to its end, where nobody is killed. */
   const spanOf = async (mode: Mode): Promise<number> => {
-    const known = spans.get(mode);
-    if (known !== undefined) return known;
-    await run(60_000, mode);
-    const span = performance.now() - (trigger.begun ?? Number.NaN);
-    spans.set(mode, span);
-    return span;
+    if (!spans.has(mode)) await run(60_000, mode);
+    return spans.get(mode) ?? Number.NaN;
   };
   return {
     crash: async (point) => (await run(point, "DATA"))[0] as Outcome,
@@ -176,7 +174,6 @@ export async function startLab(): Promise<CrashLab> {
       }),
     async close() {
       client.destroy();
-      await Promise.all([victims.invoke, victims.sqs].map((spare) => spare.stop()));
       await Promise.all([heirs.invoke.stop(), heirs.sqs.stop()]);
       for (const gate of [smtp, table, secretGate]) await gate.close();
       await Promise.all([secrets.close(), dynamo.close(), postfix.stop()]);
@@ -189,19 +186,6 @@ function judge(moment: Moment, outcome: string, deliveries: number): Outcome["ve
   if (outcome === "accepted") return deliveries === 1 ? "once" : "LOST";
   if (outcome === "uncertain") return SURE.has(moment) ? "WRONG" : "uncertain";
   return "LOST";
-}
-
-/** The next function to be killed loads while the one before is being counted. */
-function spares(name: string, environment: Readonly<Record<string, string>>) {
-  let spare: Promise<LambdaFunction> | undefined;
-  return {
-    next(): Promise<LambdaFunction> {
-      const taken = spare ?? startFunction(name, environment);
-      spare = startFunction(name, environment);
-      return taken;
-    },
-    stop: async () => (await spare)?.stop(),
-  };
 }
 
 /** As Lambda hands over what it received from a queue. */

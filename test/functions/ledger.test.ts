@@ -204,6 +204,17 @@ describe("what is uncertain", () => {
     expect(sent()).toBe(2);
   });
 
+  it("what nobody ever sent is not sent by a resend: a mistyped id, another mailbox", async () => {
+    expect((await http("POST", "/messages/mistyped/resend", MESSAGE)).statusCode).toBe(404);
+    const request = { ...MESSAGE, idempotencyKey: key() };
+    content = "close";
+    await invoke.invoke(request);
+    const path = `/messages/${request.idempotencyKey}/resend`;
+    const elsewhere = await http("POST", path, { ...MESSAGE, mailbox: "billing" });
+    expect(elsewhere.statusCode).toBe(404);
+    expect(sent()).toBe(1);
+  });
+
   it("an invocation that dies after the terminator leaves the message uncertain", async () => {
     content = "hang";
     const request = { ...MESSAGE, idempotencyKey: key() };
@@ -302,6 +313,24 @@ describe("a record that has expired", () => {
     expect(other.outcome).toBe("accepted");
     expect(sent()).toBe(2);
     expect(JSON.parse((await http("GET", path)).body).state).toBe("settled");
+  });
+});
+
+describe("a ledger that cannot be asked", () => {
+  it.each([
+    ["of another name", { LEDGER_TABLE: "no-such-table" }, false, "ResourceNotFoundException"],
+    ["out of reach", { AWS_ENDPOINT_URL_DYNAMODB: "http://127.0.0.1:1" }, true, "ECONNREFUSED"],
+  ])("%s: nothing is sent", async (_, change, retryable, reason) => {
+    const one = await startFunction("invoke", { ...environment, ...change });
+    const result = await one.invoke(MESSAGE);
+    await one.stop();
+    expect(result).toMatchObject({
+      outcome: "deferred",
+      retryable,
+      error: { code: "ledger_unavailable", phase: "ledger" },
+    });
+    expect(result.error.message).toContain(reason);
+    expect(sent()).toBe(0);
   });
 });
 

@@ -108,7 +108,12 @@ describe.skipIf(!ricAvailable())("under Lambda's runtime interface client", () =
       instance.initMs,
       instance.initError.then((fault) => expect.fail(JSON.stringify(fault))),
     ]);
-    for (const [sample, answer, mails] of ASKED[name] ?? [[{}, expect.anything(), 0]]) {
+    if (ASKED[name] === undefined) {
+      // Whatever it asks for first: it is the function that answers, and not the runtime for it.
+      const { error } = await instance.invoke({});
+      expect(error?.errorType ?? "").not.toMatch(/^(Runtime|Sandbox|Function)\./);
+    }
+    for (const [sample, answer, mails] of ASKED[name] ?? []) {
       const before = stack.mail.inbox.messages.length;
       const { response, error } = await instance.invoke(eventOf(sample));
       expect(error).toBeUndefined();

@@ -287,6 +287,7 @@ export const chinese: Readonly<Record<keyof typeof english, string>> = {
   advice_unsent: "请稍后再试：服务器在一次会话里不再接收更多邮件。",
   advice_reply_lost: "请询问收件人，或查看服务器日志（这里就是收件箱）。再发一次可能会送达两份。",
   advice_invocation_lost: "与回复丢失相同：先查看，再决定是否重发。",
+  advice_ledger_unavailable: "请检查 LEDGER_TABLE 和函数的权限；否则请稍后再试。",
   advice_in_progress: "请稍后再问：相同的键此刻正在发送。",
   advice_key_reused: "内容变了，请给它一个新的键。",
   advice_no_ledger: "请设置 LEDGER_TABLE。",

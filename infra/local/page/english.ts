@@ -298,6 +298,7 @@ export const english = {
   advice_reply_lost:
     "Ask the receiver, or look into the server’s log (here: the inbox). Sending again may deliver it twice.",
   advice_invocation_lost: "As for a lost reply: look before you send again.",
+  advice_ledger_unavailable: "Check LEDGER_TABLE and the function’s role; else try again later.",
   advice_in_progress: "Ask again later: the same key is being sent at this moment.",
   advice_key_reused: "Give the changed message a key of its own.",
   advice_no_ledger: "Set LEDGER_TABLE.",
