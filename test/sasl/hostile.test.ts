@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Mechanism, SaslError } from "../../lib/sasl/mechanism.ts";
 import { knownMechanisms, selectMechanisms } from "../../lib/sasl/select.ts";
+import { character } from "../support/characters.ts";
 import { contextOf, octets } from "./context.ts";
 
 const secret = "S3cr3t-passw0rd";
@@ -28,7 +29,7 @@ const plausible = fc.constantFrom(
 );
 const challenge = fc.oneof(
   fc.uint8Array({ maxLength: 300 }),
-  fc.string({ unit: "binary", maxLength: 100 }).map(octets),
+  fc.string({ unit: character, maxLength: 100 }).map(octets),
   plausible.map(octets),
   fc.tuple(plausible, fc.string({ maxLength: 4 })).map(([text, tail]) => octets(text + tail)),
 );

@@ -9,13 +9,14 @@ import { CommandError } from "../../lib/smtp/error.ts";
 import { orcpt, path, xtext } from "../../lib/smtp/path.ts";
 import { session } from "../../lib/smtp/session.ts";
 import type { Line } from "../../lib/smtp/step.ts";
+import { character } from "../support/characters.ts";
 
 const hostile = fc
   .array(
     fc.oneof(
       fc.constantFrom("\r\n", "\r", "\n", "\0", "\u2028", "\x85", "\x7f", " ", "<", ">", '"', "\\"),
       fc.constantFrom("@", "a", "x.test", "RCPT TO:<evil@x.test>", "ü", "\ud800", ";", "\t"),
-      fc.string({ unit: "binary", maxLength: 4 }),
+      fc.string({ unit: character, maxLength: 4 }),
     ),
     { maxLength: 10 },
   )

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { capabilities } from "../../lib/smtp/capabilities.ts";
 import { SmtpError } from "../../lib/smtp/error.ts";
 import { REPLY_LIMITS, type Reply, ReplyDecoder } from "../../lib/smtp/reply.ts";
+import { character } from "../support/characters.ts";
 
 interface Heard {
   readonly replies: readonly Reply[];
@@ -203,7 +204,7 @@ describe("capabilities", () => {
   const word = fc.oneof(
     fc.constantFrom("AUTH", "auth=", "AUTH=LOGIN", "SIZE", "LIMITS", "RCPTMAX=", "__proto__"),
     fc.constantFrom("constructor", "MAILMAX=0", "RCPTDOMAINMAX=9", "-1", "99999999999999999", "="),
-    fc.string({ unit: "binary", maxLength: 12 }),
+    fc.string({ unit: character, maxLength: 12 }),
   );
   const line = fc.array(word, { maxLength: 5 }).map((words) => words.join(" "));
 

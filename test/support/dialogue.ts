@@ -211,9 +211,21 @@ export function matches(expected: string, actual: string): boolean {
   return actual.startsWith(before) && actual.endsWith(after) && actual.length > before.length;
 }
 
+/** What a report says in words, a person must be able to act on: whole sentences, nothing left blank. */
+function sentences({ error, messages }: SessionReport): readonly string[] {
+  const told = messages.flatMap(({ recipients, notes }) => [
+    ...notes,
+    ...recipients.map(({ fate }) =>
+      fate.is === "impossible" ? fate.obstacle.message : "error" in fate && fate.error?.message,
+    ),
+  ]);
+  return [error?.message, ...told].filter((text) => typeof text === "string");
+}
+
 /** What every way of playing a dialogue must come to. */
 export function expectReport(report: SessionReport, dialogue: Dialogue): void {
   const { error, mechanism, messages } = report;
+  for (const text of sentences(report)) expect(text).toMatch(/^["A-Z].{20,}\.$/);
   expect(fates(report)).toEqual(dialogue.expected);
   expect([error?.code, error?.phase]).toEqual([dialogue.error?.code, dialogue.error?.phase]);
   expect(mechanism).toBe(dialogue.mechanism);

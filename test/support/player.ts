@@ -100,7 +100,7 @@ class Player {
     if (!this.#decoder.pending) return;
     const reply = this.#take(phase);
     const at = { phase, ...(reply && { reply }) };
-    if (reply?.code === 421) throw unsent(new SmtpError("connection_lost", "421, unasked.", at));
+    if (reply?.code === 421) throw unsent(new SmtpError("connection_lost", "The server closed the session unasked (421).", at));
     throw unsent(new SmtpError("protocol_error", "A reply that answers nothing.", at));
   }
 

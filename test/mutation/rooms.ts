@@ -1,0 +1,55 @@
+/**
+ * What is mutated, and which tests must notice. Each room has the tests that exercise it nearest, the
+ * fastest first: what one of them kills, the others are not asked.
+ */
+export interface Room {
+  readonly name: string;
+  readonly mutate: readonly string[];
+  readonly tests: readonly string[];
+}
+
+const sasl: Room = {
+  name: "sasl",
+  mutate: ["lib/sasl/*.ts"],
+  tests: [
+    "test/sasl/select.test.ts",
+    "test/sasl/oauth.test.ts",
+    "test/sasl/plain-login-external.test.ts",
+    "test/sasl/md5.test.ts",
+    "test/sasl/scram.test.ts",
+    "test/sasl/prepare.test.ts",
+    "test/sasl/hostile.test.ts",
+    "test/smtp/dialogue.test.ts",
+  ],
+};
+
+/** Pure, so tried without a socket: a mutant costs a second and not a minute. */
+const smtp: Room = {
+  name: "smtp",
+  mutate: ["lib/smtp/*.ts"],
+  tests: [
+    "test/smtp/dialogue.test.ts",
+    "test/smtp/command.test.ts",
+    "test/smtp/reply.test.ts",
+    "test/smtp/transcript.test.ts",
+    "test/smtp/content.test.ts",
+  ],
+};
+
+const driver: Room = {
+  name: "driver",
+  mutate: ["lib/smtp/io/driver.ts", "lib/smtp/io/stopwatch.ts"],
+  tests: ["test/smtp/driver.test.ts", "test/smtp/socket.test.ts", "test/smtp/connecting.test.ts"],
+};
+
+const io: Room = {
+  name: "io",
+  mutate: ["lib/smtp/io/*.ts", ...driver.mutate.map((file) => `!${file}`)],
+  tests: [
+    "test/smtp/tls-sessions.test.ts",
+    "test/smtp/proxy.test.ts",
+    "test/smtp/connecting.test.ts",
+  ],
+};
+
+export const ROOMS: readonly Room[] = [sasl, smtp, driver, io];
