@@ -90,6 +90,13 @@ export function tooManyChallenges(mechanism: string): SaslError {
 }
 
 /** Whether there is a username and a password to prove, neither empty (RFC 4616 §2: `1*SAFE`). */
-export function hasPassword({ credentials }: SaslContext): boolean {
-  return credentials.username !== "" && (credentials.password ?? "") !== "";
+export function hasPassword({ credentials: { username, password } }: SaslContext): boolean {
+  return username !== "" && password !== undefined && password !== "";
+}
+
+/** Username and password. @throws SaslError where either is missing */
+export function passwordOf(mechanism: string, context: SaslContext) {
+  const { username, password } = context.credentials;
+  if (hasPassword(context) && password !== undefined) return { username, password };
+  throw new SaslError(`${mechanism}: username or password is empty`);
 }

@@ -43,7 +43,7 @@ export class LoginRefused extends Error {
   readonly refusal: Refusal | "unfinished";
 
   constructor(refusal: Refusal | "unfinished") {
-    super("login refused");
+    super();
     this.refusal = refusal;
   }
 }

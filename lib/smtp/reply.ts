@@ -61,7 +61,7 @@ export class ReplyDecoder {
 
   push(chunk: Uint8Array): void {
     let start = 0;
-    while (start < chunk.length && this.#failure === undefined) {
+    while (this.#failure === undefined) {
       const lf = chunk.indexOf(LF, start);
       const end = lf === -1 ? chunk.length : lf;
       if (this.#lineLength + (end - start) > REPLY_LIMITS.lineOctets) {

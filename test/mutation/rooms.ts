@@ -1,3 +1,5 @@
+import { globSync } from "node:fs";
+
 /**
  * What is mutated, and which tests must notice. Each room has the tests that exercise it nearest, the
  * fastest first: what one of them kills, the others are not asked.
@@ -29,6 +31,8 @@ const smtp: Room = {
   mutate: ["lib/smtp/*.ts"],
   tests: [
     "test/smtp/dialogue.test.ts",
+    "test/smtp/login.test.ts",
+    "test/smtp/driver.test.ts",
     "test/smtp/command.test.ts",
     "test/smtp/reply.test.ts",
     "test/smtp/transcript.test.ts",
@@ -53,3 +57,9 @@ const io: Room = {
 };
 
 export const ROOMS: readonly Room[] = [sasl, smtp, driver, io];
+
+/** The test files of the room at work, in its order. */
+export function filesOf(root: string): readonly string[] {
+  const room = ROOMS.find(({ name }) => name === process.env["MUTATION_ROOM"]);
+  return room?.tests.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()) ?? [];
+}

@@ -49,6 +49,7 @@ function play(mechanism: Mechanism, challenges: readonly Uint8Array[]): unknown[
   attempt(() => exchange.finish());
   for (const error of errors) {
     if (!(error instanceof SaslError)) throw error;
+    expect(String(error)).toMatch(new RegExp(`^SaslError: ${mechanism.name}: \\S.{10,}`));
   }
   return errors;
 }
@@ -82,6 +83,12 @@ describe.each(mechanisms)("$name", (mechanism) => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it("does not begin where there is nothing to prove", () => {
+    const nobody = contextOf({ credentials: { username: "" }, bindings: context.bindings });
+    expect(mechanism.usable(nobody)).toBe(false);
+    expect(() => mechanism.begin(nobody)).toThrow(`${mechanism.name}: `);
   });
 
   it("shows no secret when it is looked at, before and after a challenge", () => {

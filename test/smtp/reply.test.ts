@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { capabilities } from "../../lib/smtp/capabilities.ts";
 import { SmtpError } from "../../lib/smtp/error.ts";
-import { REPLY_LIMITS, type Reply, ReplyDecoder } from "../../lib/smtp/reply.ts";
+import { classOf, REPLY_LIMITS, type Reply, ReplyDecoder, textOf } from "../../lib/smtp/reply.ts";
 import { character } from "../support/characters.ts";
 
 interface Heard {
@@ -185,6 +185,42 @@ describe("ReplyDecoder", () => {
     expect(hear([bytes(`${line}\r\n`)]).replies[0]?.enhanced).toBe(enhanced);
   });
 
+  it("tells how many replies are whole, and whether another one has begun", () => {
+    const decoder = new ReplyDecoder();
+    const seen = () => [decoder.ready, decoder.partial, decoder.pending];
+    expect(seen()).toEqual([0, false, false]);
+    decoder.push(bytes("250-one\r\n"));
+    expect(seen()).toEqual([0, true, true]);
+    decoder.push(bytes("250 two\r\n250 thr"));
+    expect(seen()).toEqual([1, true, true]);
+    decoder.push(bytes("ee\r\n"));
+    expect(seen()).toEqual([2, false, true]);
+    expect(textOf(decoder.take() as Reply)).toBe("one\ntwo");
+    expect(seen()).toEqual([1, false, true]);
+  });
+
+  it("hears nothing more behind a fault, in the same piece or in another", () => {
+    const decoder = new ReplyDecoder();
+    decoder.push(bytes("250 ok\r\n2zz\r\n250 never\r\n"));
+    decoder.push(bytes("250 never either\r\n"));
+    expect(decoder.ready).toBe(1);
+    expect(decoder.take()?.lines).toEqual(["ok"]);
+    expect(() => decoder.take()).toThrow(/three-digit code/);
+  });
+
+  it.each([
+    [200, "success"],
+    [299, "success"],
+    [300, "intermediate"],
+    [399, "intermediate"],
+    [400, "transient"],
+    [499, "transient"],
+    [500, "permanent"],
+    [599, "permanent"],
+  ] as const)("judges %s by its first digit: %s", (code, kind) => {
+    expect(classOf({ code, lines: [""] })).toBe(kind);
+  });
+
   it("reads the enhanced status of several lines from the first", () => {
     const { replies } = hear([bytes("550-5.1.1 unknown\r\n550 5.7.1 here\r\n")]);
     expect(replies[0]?.enhanced).toBe("5.1.1");
@@ -238,5 +274,14 @@ describe("capabilities", () => {
     const nothing = capabilities(undefined);
     expect([...nothing.keywords, ...nothing.auth]).toEqual([]);
     expect(nothing.limits).toEqual({});
+    expect(nothing.host).toBe("");
+  });
+
+  it("takes no number for one that something follows", () => {
+    const { size, limits } = capabilities({
+      code: 250,
+      lines: ["x", "SIZE 10x", "LIMITS RCPTMAX=5x MAILMAX=x5 RCPTDOMAINMAX=3"],
+    });
+    expect([size, limits]).toEqual([undefined, { rcptDomainMax: 3 }]);
   });
 });
