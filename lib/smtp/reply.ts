@@ -100,7 +100,7 @@ export class ReplyDecoder {
     let length = this.#lineLength;
     this.#lineLength = 0;
     // A bare LF is tolerated, a single CR before it is its other half; more are part of the text.
-    if (length > 0 && this.#line[length - 1] === CR) length -= 1;
+    if (this.#line[length - 1] === CR) length -= 1;
     this.#total += length + 2;
     if (this.#lines.length >= REPLY_LIMITS.lines || this.#total > REPLY_LIMITS.totalOctets) {
       this.#fail(

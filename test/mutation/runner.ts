@@ -28,6 +28,9 @@ import { type Suite, type Test, testsOf, type When } from "./vitest.ts";
 /** In the sandbox. */
 const USUAL = "usual-test-times.json";
 
+/** A test that took longer than this has waited for something. */
+const UNHURRIED_MS = 100;
+
 /** What instrumented code and Stryker tell each other. */
 const state: InstrumenterContext = {};
 (globalThis as Record<string, unknown>)[INSTRUMENTER_CONSTANTS.NAMESPACE] = state;
@@ -146,9 +149,21 @@ class InProcessRunner implements TestRunner {
       await begin(test.suite);
       tell?.(test.id);
       const usual = this.#usual[test.id];
-      const result = await outcome(test, usual === undefined ? 60_000 : 3_000 + 5 * usual, () => {
-        this.#spent = true;
-      });
+      const limit = usual === undefined ? 60_000 : 3_000 + 5 * usual;
+      let result: TestResult;
+      let tries = 0;
+      do {
+        tries += 1;
+        result = await outcome(test, limit, () => {
+          this.#spent = true;
+        });
+        // What waits for something may be late on a busy machine: that alone proves nothing.
+      } while (
+        result.status === TestStatus.Failed &&
+        result.timeSpentMs > UNHURRIED_MS &&
+        tries < 3 &&
+        !this.#spent
+      );
       tell?.(undefined);
       results.push(result);
       if (tell === undefined && result.status === TestStatus.Failed) break;

@@ -209,6 +209,36 @@ describe("ReplyDecoder", () => {
   });
 
   it.each([
+    ["2zz ok\r\n", "a line does not begin with a three-digit code from 200 to 599"],
+    ...["25", "", "199 x", "600 x", "2/0 x", "2:0 x", "20/ x", "20: x"].flatMap((line) => [
+      [`${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+      // What a line before it has left behind is none of its own.
+      [`250 ok\r\n${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+    ]),
+    ["250_ok\r\n", "a code is followed by neither a space nor a hyphen"],
+    ["250-a\r\n251 b\r\n", "one reply has two codes, 250 and 251"],
+    [`250 ${"x".repeat(8192)}`, "a reply line exceeds 8192 octets"],
+    ["250-x\r\n".repeat(513), "a reply exceeds 512 lines or 131072 octets"],
+  ])("says what is wrong with %j", (text, what) => {
+    expect(hear([bytes(text)]).failure).toBe(`The server's reply is not valid SMTP: ${what}.`);
+  });
+
+  it.each([
+    ["UTF-8", "e794a8e688b7", "用户"],
+    ["GBK where every high octet pairs up", "d3c3bba7", "用户"],
+    ["GBK among ASCII", "41d3c342", "A用B"],
+    ["an odd high octet at the end", "d3c3bb", "\ufffd\u00fb"],
+    ["a pair that GBK does not begin", "80c3", "\ufffd\ufffd"],
+    ["a pair that GBK does not end", "d341", "\ufffdA"],
+    ["a pair that means nothing in GBK", "feff", "\ufffd\ufffd"],
+    ["a byte order mark, which is text", "efbbbf41", "\ufeffA"],
+    ["controls", "411b5b324a0941", "A\ufffd[2J\tA"],
+  ])("reads as text: %s", (_, hex, text) => {
+    const octets = Buffer.concat([bytes("535 "), Buffer.from(hex, "hex"), bytes("\r\n")]);
+    expect(hear([octets]).replies[0]?.lines).toEqual([text]);
+  });
+
+  it.each([
     [200, "success"],
     [299, "success"],
     [300, "intermediate"],
