@@ -91,12 +91,12 @@ export function tooManyChallenges(mechanism: string): SaslError {
 
 /** Whether there is a username and a password to prove, neither empty (RFC 4616 §2: `1*SAFE`). */
 export function hasPassword({ credentials: { username, password } }: SaslContext): boolean {
-  return username !== "" && password !== undefined && password !== "";
+  return username !== "" && Boolean(password);
 }
 
 /** Username and password. @throws SaslError where either is missing */
-export function passwordOf(mechanism: string, context: SaslContext) {
-  const { username, password } = context.credentials;
-  if (hasPassword(context) && password !== undefined) return { username, password };
+export function passwordOf(mechanism: string, { credentials }: SaslContext) {
+  const { username, password } = credentials;
+  if (username !== "" && password) return { username, password };
   throw new SaslError(`${mechanism}: username or password is empty`);
 }

@@ -32,7 +32,7 @@ const smtp: Room = {
   tests: [
     "test/smtp/dialogue.test.ts",
     "test/smtp/login.test.ts",
-    "test/smtp/driver.test.ts",
+    "test/smtp/early-verdict.test.ts",
     "test/smtp/command.test.ts",
     "test/smtp/reply.test.ts",
     "test/smtp/transcript.test.ts",

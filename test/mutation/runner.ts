@@ -37,6 +37,8 @@ const state: InstrumenterContext = {};
 
 let generation = 0;
 
+const ofGeneration = (url: string) => `${url.split("?")[0]}?generation=${generation}`;
+
 /** Tests find the stand-in for vitest; what they load of the sandbox is of this generation only. */
 function hookImports(root: string): void {
   const inside = pathToFileURL(root + sep).href;
@@ -48,7 +50,7 @@ function hookImports(root: string): void {
       }
       const found = next(specifier, context);
       const ours = found.url.startsWith(inside) && !found.url.startsWith(outside);
-      return ours ? { ...found, url: `${found.url}?generation=${generation}` } : found;
+      return ours ? { ...found, url: ofGeneration(found.url) } : found;
     },
   });
 }
@@ -133,7 +135,8 @@ class InProcessRunner implements TestRunner {
     generation += 1;
     const tests: Test[] = [];
     for (const file of filesOf(this.#root)) {
-      const url = pathToFileURL(join(this.#root, file)).href;
+      // Said here too: what is imported under the same name again is not resolved again.
+      const url = ofGeneration(pathToFileURL(join(this.#root, file)).href);
       tests.push(...(await testsOf(file, () => import(url))));
     }
     this.#tests = tests;
