@@ -8,6 +8,7 @@ import {
   type Exchange,
   hasPassword,
   type Mechanism,
+  passwordOf,
   SaslError,
   tooManyChallenges,
 } from "./mechanism.ts";
@@ -42,8 +43,7 @@ export const cramMd5: Mechanism = {
   oneShot: false,
   usable: hasPassword,
   begin(context) {
-    if (!hasPassword(context)) throw new SaslError("CRAM-MD5: username or password is empty");
-    const { username, password = "" } = context.credentials;
+    const { username, password } = passwordOf("CRAM-MD5", context);
     return new CramMd5Exchange(username, password);
   },
 };

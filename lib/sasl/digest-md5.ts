@@ -9,6 +9,7 @@ import {
   type Exchange,
   hasPassword,
   type Mechanism,
+  passwordOf,
   type SaslContext,
   SaslError,
   tooManyChallenges,
@@ -71,8 +72,7 @@ class DigestMd5Exchange implements Exchange {
  * `digest-uri`).
  */
 export function beginDigestMd5(context: SaslContext, service: string): Exchange {
-  if (!hasPassword(context)) throw new SaslError("DIGEST-MD5: username or password is empty");
-  const { username, password = "" } = context.credentials;
+  const { username, password } = passwordOf("DIGEST-MD5", context);
   const uri = `${service}/${context.host}`;
   return new DigestMd5Exchange(username, password, uri, context.nonce());
 }

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { SaslError } from "./mechanism.ts";
-import { fromUtf8, noOctets, utf8 } from "./octets.ts";
+import { fromUtf8, utf8 } from "./octets.ts";
 
 type Directives = ReadonlyMap<string, readonly string[]>;
 
@@ -118,7 +118,7 @@ function latin1(text: string): Uint8Array | undefined {
 }
 
 function latin1OrRefuse(text: string): Uint8Array {
-  const octets = text === "" ? noOctets : latin1(text);
+  const octets = latin1(text);
   if (octets !== undefined) return octets;
   throw new SaslError(
     "DIGEST-MD5: the server takes ISO 8859-1 only, and the credentials exceed it",

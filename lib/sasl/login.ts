@@ -7,37 +7,25 @@ import {
   type Exchange,
   hasPassword,
   type Mechanism,
-  SaslError,
+  passwordOf,
   tooManyChallenges,
 } from "./mechanism.ts";
 import { utf8 } from "./octets.ts";
 
 class LoginExchange implements Exchange {
-  readonly #username: Uint8Array;
-  readonly #password: Uint8Array;
-  readonly #initialResponse: boolean;
-  #due: "username" | "password" | "nothing";
+  readonly initial: Uint8Array | undefined;
+  readonly #answers: Uint8Array[];
 
   constructor(username: string, password: string, initialResponse: boolean) {
-    this.#username = utf8(username);
-    this.#password = utf8(password);
-    this.#initialResponse = initialResponse;
-    this.#due = initialResponse ? "password" : "username";
-  }
-
-  get initial(): Uint8Array | undefined {
-    return this.#initialResponse ? this.#username : undefined;
+    const answers = [utf8(username), utf8(password)];
+    this.initial = initialResponse ? answers.shift() : undefined;
+    this.#answers = answers;
   }
 
   next(): Uint8Array {
-    const due = this.#due;
-    if (due === "nothing") throw tooManyChallenges("LOGIN");
-    if (due === "username") {
-      this.#due = "password";
-      return this.#username;
-    }
-    this.#due = "nothing";
-    return this.#password;
+    const answer = this.#answers.shift();
+    if (answer === undefined) throw tooManyChallenges("LOGIN");
+    return answer;
   }
 
   finish(): void {}
@@ -51,8 +39,7 @@ export const login: Mechanism = {
   ignoresPrompts: true,
   usable: hasPassword,
   begin(context, options = {}) {
-    if (!hasPassword(context)) throw new SaslError("LOGIN: username or password is empty");
-    const { username, password = "" } = context.credentials;
+    const { username, password } = passwordOf("LOGIN", context);
     return new LoginExchange(username, password, options.initialResponse ?? true);
   },
 };

@@ -90,6 +90,13 @@ export function tooManyChallenges(mechanism: string): SaslError {
 }
 
 /** Whether there is a username and a password to prove, neither empty (RFC 4616 §2: `1*SAFE`). */
-export function hasPassword({ credentials }: SaslContext): boolean {
-  return credentials.username !== "" && (credentials.password ?? "") !== "";
+export function hasPassword({ credentials: { username, password } }: SaslContext): boolean {
+  return username !== "" && Boolean(password);
+}
+
+/** Username and password. @throws SaslError where either is missing */
+export function passwordOf(mechanism: string, { credentials }: SaslContext) {
+  const { username, password } = credentials;
+  if (username !== "" && password) return { username, password };
+  throw new SaslError(`${mechanism}: username or password is empty`);
 }

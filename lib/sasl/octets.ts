@@ -39,9 +39,11 @@ export function base64(octets: Uint8Array): string {
 
 /** The octets, or `undefined` where the text is not canonical, padded base64 (RFC 4648 §3.5, §4). */
 export function fromBase64(text: string): Uint8Array | undefined {
-  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) {
+  try {
+    const octets = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    // `atob` forgives spaces, missing padding and stray bits; what it was given is then another text.
+    return base64(octets) === text ? octets : undefined;
+  } catch {
     return undefined;
   }
-  const octets = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return base64(octets) === text ? octets : undefined;
 }

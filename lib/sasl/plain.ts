@@ -7,6 +7,7 @@ import {
   type Exchange,
   hasPassword,
   type Mechanism,
+  passwordOf,
   SaslError,
   tooManyChallenges,
 } from "./mechanism.ts";
@@ -37,14 +38,12 @@ export const plain: Mechanism = {
   plaintext: true,
   oneShot: true,
   usable(context) {
-    const { username, password = "" } = context.credentials;
-    return hasPassword(context) && !username.includes("\0") && !password.includes("\0");
+    const { username, password } = context.credentials;
+    return hasPassword(context) && ![username, password].some((text) => text?.includes("\0"));
   },
   begin(context) {
-    if (!plain.usable(context)) {
-      throw new SaslError("PLAIN: username or password is empty or contains NUL");
-    }
-    const { username, password = "" } = context.credentials;
+    const { username, password } = passwordOf("PLAIN", context);
+    if (!plain.usable(context)) throw new SaslError("PLAIN: username or password contains NUL");
     return new PlainExchange(username, password);
   },
 };

@@ -133,7 +133,7 @@ function scram(hash: Hash, plus: boolean): Mechanism {
       if (forms === undefined) {
         throw new SaslError(`${name}: username or password is empty or refused by SASLprep`);
       }
-      const [binding] = context.bindings;
+      const [binding] = plus ? context.bindings : [];
       if (plus && binding === undefined) {
         throw new SaslError(`${name}: the channel offers nothing to bind to`);
       }
@@ -141,7 +141,7 @@ function scram(hash: Hash, plus: boolean): Mechanism {
       if (!/^[\x21-\x2b\x2d-\x7e]+$/.test(nonce)) {
         throw new SaslError(`${name}: the client nonce must be printable and without commas`);
       }
-      const flag = plus && binding !== undefined ? bound(binding) : unbound(context);
+      const flag = binding === undefined ? unbound(context) : bound(binding);
       return new ScramExchange(name, hash, forms, nonce, flag);
     },
   };

@@ -51,14 +51,15 @@ export function capabilities(reply: Reply | undefined): Capabilities {
 }
 
 function limits(parameters: readonly string[] = []): Capabilities["limits"] {
-  const found: Record<string, number> = {};
+  const found = new Map<string | undefined, number | undefined>();
   for (const parameter of parameters) {
-    const [name = "", value] = parameter.toUpperCase().split("=");
-    const limit = number(value);
-    // RFC 9422 §3: a limit of zero or a malformed one is no limit.
-    if (limit) found[name] = limit;
+    const [name, value] = parameter.toUpperCase().split("=");
+    found.set(name, number(value));
   }
-  const { MAILMAX, RCPTMAX, RCPTDOMAINMAX } = found;
+  // RFC 9422 §3: a limit of zero or a malformed one is no limit.
+  const [MAILMAX, RCPTMAX, RCPTDOMAINMAX] = ["MAILMAX", "RCPTMAX", "RCPTDOMAINMAX"].map((name) =>
+    found.get(name),
+  );
   return {
     ...(MAILMAX && { mailMax: MAILMAX }),
     ...(RCPTMAX && { rcptMax: RCPTMAX }),

@@ -51,7 +51,7 @@ export function obstacle(
   secured: boolean,
 ): Obstacle | undefined {
   const lacking = (what: string): Obstacle => ({ code: "extension_unavailable", message: what });
-  if (offered.size !== undefined && message.content.size > offered.size) {
+  if (message.content.size > (offered.size ?? Number.POSITIVE_INFINITY)) {
     return {
       code: "message_too_large",
       message: `The message has ${message.content.size} octets; the server takes ${offered.size} (SIZE, RFC 1870).`,

@@ -19,7 +19,6 @@ export class Group {
 
   /** Queue a command that awaits one reply. */
   *send(line: Line, phase: Phase, on: (reply: Reply) => void): Step<void> {
-    if (this.#closing !== undefined) throw closed(phase, this.#closing);
     yield { do: "write", line };
     this.#expected.push({ phase, on });
     if (!this.pipelining) yield* this.settle();

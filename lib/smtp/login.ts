@@ -51,7 +51,7 @@ export class LoginRefused extends Error {
   readonly refusal: Refusal | "unfinished";
 
   constructor(refusal: Refusal | "unfinished") {
-    super("login refused");
+    super();
     this.refusal = refusal;
   }
 }

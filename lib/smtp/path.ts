@@ -18,7 +18,6 @@ export function path(address: string): string {
 function safe(address: string): boolean {
   const quoted = /^"(?:[^"\\]|\\.)*"@/.exec(address);
   const rest = quoted ? address.slice(quoted[0].length) : address;
-  if (quoted && rest === "") return false;
   return /^[^\s<>"\\,;()\p{Cc}]+$/u.test(rest) && (quoted !== null || rest.includes("@"));
 }
 

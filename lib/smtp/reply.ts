@@ -61,7 +61,7 @@ export class ReplyDecoder {
 
   push(chunk: Uint8Array): void {
     let start = 0;
-    while (start < chunk.length && this.#failure === undefined) {
+    while (this.#failure === undefined) {
       const lf = chunk.indexOf(LF, start);
       const end = lf === -1 ? chunk.length : lf;
       if (this.#lineLength + (end - start) > REPLY_LIMITS.lineOctets) {
@@ -100,7 +100,7 @@ export class ReplyDecoder {
     let length = this.#lineLength;
     this.#lineLength = 0;
     // A bare LF is tolerated, a single CR before it is its other half; more are part of the text.
-    if (length > 0 && this.#line[length - 1] === CR) length -= 1;
+    if (this.#line[length - 1] === CR) length -= 1;
     this.#total += length + 2;
     if (this.#lines.length >= REPLY_LIMITS.lines || this.#total > REPLY_LIMITS.totalOctets) {
       this.#fail(

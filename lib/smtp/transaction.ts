@@ -209,15 +209,11 @@ export class Transaction {
     yield* this.#group.settle();
   }
 
-  /** The session ends: whoever is still open is lost or unsent. */
+  /** The session ends: whoever waits for the answer to content is lost. Others were never sent to. */
   abandon(error: SmtpError | undefined): void {
+    if (!this.#terminated || this.#settled || error?.unsent === true) return;
     for (const recipient of this.recipients) {
-      if (recipient.fate !== undefined || this.overflow.includes(recipient)) continue;
-      if (this.#terminated && !this.#settled && error?.unsent !== true) {
-        recipient.fate = { is: "lost", error: lost(error) };
-      } else {
-        recipient.fate = error ? { is: "unsent", error } : { is: "unsent" };
-      }
+      if (!this.overflow.includes(recipient)) recipient.fate ??= { is: "lost", error: lost(error) };
     }
   }
 

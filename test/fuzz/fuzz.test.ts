@@ -1,7 +1,8 @@
 /** A short run of `node test/fuzz/run.ts`, with the corpus as it is and a little around it. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { jsonSeeds, seeds } from "./mutate.ts";
+import type { Phase } from "../../lib/smtp/step.ts";
+import { eventSeeds, jsonSeeds, seeds } from "./mutate.ts";
 import {
   checkChallenges,
   checkEvent,
@@ -23,10 +24,28 @@ it("the corpus itself is accepted, or refused with a typed error", async () => {
   }
   for (const seed of seeds("message-")) checkRaw(seed);
   for (const seed of jsonSeeds("request-")) await checkRequest(seed);
-  for (const seed of jsonSeeds("event-")) {
+  for (const seed of eventSeeds()) {
     checkEvent(seed);
     checkGateway(seed);
   }
+});
+
+it("the corpus leads into every phase of a conversation, so that mutations of it do", () => {
+  const answered = new Set<Phase>();
+  for (const seed of seeds("reply-")) {
+    for (let plan = 0; plan < 30; plan += 1) {
+      for (const phase of checkSession(seed, plan)) answered.add(phase);
+    }
+  }
+  // Sorted: all there are but "connect", which a pure conversation never sees.
+  const phases = "auth content data ehlo greeting mail quit rcpt rset starttls tls";
+  expect([...answered].sort().join(" ")).toBe(phases);
+});
+
+it("no file of the corpus is empty, or of a kind that nothing reads", () => {
+  const kinds = ["reply-", "challenge-", "message-", "request-", "event-", "addresses", "README"];
+  expect(seeds("").every(({ length }) => length > 0)).toBe(true);
+  expect(seeds("")).toHaveLength(kinds.flatMap((kind) => seeds(kind)).length);
 });
 
 it.each(TARGETS.map((target) => [target.name, target]))("%s", async (_, target) => {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 
 const CORPUS = new URL("./corpus/", import.meta.url);
+const EVENTS = new URL("../../infra/local/events/", import.meta.url);
 
 export function seeds(prefix: string): readonly Buffer[] {
   return readdirSync(CORPUS)
@@ -13,6 +14,15 @@ export function seeds(prefix: string): readonly Buffer[] {
 
 export function jsonSeeds(prefix: string): readonly unknown[] {
   return seeds(prefix).map((seed): unknown => JSON.parse(seed.toString("utf8")));
+}
+
+/** What Lambda is invoked with, the local stack's samples included. */
+export function eventSeeds(): readonly unknown[] {
+  const samples = readdirSync(EVENTS).sort();
+  return [
+    ...jsonSeeds("event-"),
+    ...samples.map((name): unknown => JSON.parse(readFileSync(new URL(name, EVENTS), "utf8"))),
+  ];
 }
 
 /** What a parser of mail may trip over, whichever it is. */

@@ -31,13 +31,13 @@ import { mail, rcpt, type Submission, unwritable } from "../../lib/smtp/envelope
 import { SmtpError } from "../../lib/smtp/error.ts";
 import { type Reply, ReplyDecoder, textOf } from "../../lib/smtp/reply.ts";
 import { type SessionPlan, session } from "../../lib/smtp/session.ts";
-import type { Answer, Effect } from "../../lib/smtp/step.ts";
+import type { Answer, Effect, Phase } from "../../lib/smtp/step.ts";
 import { Mailboxes } from "../../lib/submission/mailboxes.ts";
 import { pointerIn } from "../../lib/submission/queue.ts";
 import { RateLimit } from "../../lib/submission/rate.ts";
 import { readCarried } from "../../lib/submission/redelivery.ts";
 import { type SubmitPorts, submit } from "../../lib/submission/submit.ts";
-import { jsonSeeds, octetsFrom, seeds, textFrom, valuesFrom } from "./mutate.ts";
+import { eventSeeds, jsonSeeds, octetsFrom, seeds, textFrom, valuesFrom } from "./mutate.ts";
 
 export interface Target {
   readonly name: string;
@@ -120,8 +120,11 @@ const PLANS: readonly Omit<SessionPlan, "ehloName" | "host" | "port" | "nonce">[
 /** A conversation longer than any that these messages can need does not end. */
 const MOST_EFFECTS = 2_000;
 
-/** The pure conversation with a server that has said all it will ever say. */
-export function checkSession(octets: Uint8Array, which: number): void {
+/**
+ * The pure conversation with a server that has said all it will ever say.
+ * @returns the phases in which it was answered
+ */
+export function checkSession(octets: Uint8Array, which: number): ReadonlySet<Phase> {
   const plan: SessionPlan = {
     ...(PLANS[which % PLANS.length] as (typeof PLANS)[number]),
     ehloName: "client.test",
@@ -150,6 +153,7 @@ export function checkSession(octets: Uint8Array, which: number): void {
   decoder.push(octets);
   let secure = false;
   let terminators = 0;
+  const answered = new Set<Phase>();
   const perform = (effect: Effect): Answer => {
     switch (effect.do) {
       case "write": {
@@ -162,12 +166,14 @@ export function checkSession(octets: Uint8Array, which: number): void {
       case "secure":
         if (secure) throw new Error("TLS within TLS");
         secure = true;
+        answered.add("tls");
         return { protocol: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", bindings: [] };
       case "read": {
         const reply = decoder.take();
         if (reply === undefined) {
           throw new SmtpError("connection_lost", "No more.", { phase: effect.phase });
         }
+        answered.add(effect.phase);
         return reply;
       }
       default:
@@ -194,6 +200,7 @@ export function checkSession(octets: Uint8Array, which: number): void {
       demand(fate.is !== "lost" || terminators > 0, "lost, and nothing was sent");
     }
   }
+  return answered;
 }
 
 // ---------------------------------------------------------------- challenges
@@ -489,7 +496,7 @@ export const TARGETS: readonly Target[] = [
     kind: "requests",
     share: 1,
     property: () =>
-      fc.property(valuesFrom(jsonSeeds("event-")), (event) => {
+      fc.property(valuesFrom(eventSeeds()), (event) => {
         checkEvent(event);
         return true;
       }) as fc.IRawProperty<unknown, boolean>,

@@ -1098,6 +1098,33 @@ scenario(
   bdat({ RCPT: ["250 ok", "550 no"] }),
   { ...CHUNKED, request: TWO },
 );
+/** The verdict on the content is there before the content is: nothing waits for the rest of it. */
+const midway = (verdict: string, closing: boolean): Partial<Script> =>
+  bdat({
+    RCPT: (wire) => {
+      wire.write(`250 ok\r\n${verdict}\r\n`);
+      if (closing) wire.end();
+    },
+    BDAT: () => {},
+  });
+scenario(
+  "BDAT: refused midway",
+  rejected("content_refused", "content"),
+  midway("552 5.3.4 too much", false),
+  CHUNKED,
+);
+scenario(
+  "BDAT: refused midway, and closed",
+  rejected("content_refused", "content"),
+  midway("552 5.3.4 too much", true),
+  CHUNKED,
+);
+scenario(
+  "BDAT: deferred midway",
+  deferred("content_refused", "content"),
+  midway("452 4.3.1 disk full", false),
+  CHUNKED,
+);
 scenario("BDAT: 354", uncertain(), bdat({ BDAT: "354 go on" }), CHUNKED);
 scenario(
   "BDAT: 421",
@@ -1200,6 +1227,12 @@ caller("a path for an attachment", {
   text: "x",
   attachments: [{ filename: "x", path: "/etc/passwd" }],
 });
+caller("a comment behind an address", {
+  to: "a@example.net (RCPT TO:<evil@example.net>)",
+  text: "x",
+});
+caller("an address without an end", { to: `${"a".repeat(70_000)}@example.net`, text: "x" });
+caller("a line separator in an address", { to: "a\u2028b@example.net", text: "x" });
 caller("CRLF in the envelope id", {
   to: "a@example.net",
   text: "x",
@@ -1209,6 +1242,15 @@ caller(
   "a foreign sender",
   { from: "ceo@example.org", to: "a@example.net", text: "x" },
   rejected("sender_not_allowed", "policy"),
+);
+scenario(
+  "caller: UTF-8 in an address, and no SMTPUTF8",
+  rejected("extension_unavailable", "mail"),
+  honest,
+  {
+    request: { ...REQUEST, to: "李@example.net" },
+    check: never(/^(MAIL|RCPT)/),
+  },
 );
 caller(
   "a foreign sender in a raw message",

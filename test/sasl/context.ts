@@ -26,3 +26,6 @@ export function text(bytes: Uint8Array | undefined): string | undefined {
 export function answer(exchange: Exchange, challenge: string): string | undefined {
   return text(exchange.next(octets(challenge)));
 }
+
+/** How every refusal reads: whose it is, and why. That it is a SaslError, hostile.test.ts sees to. */
+export const REFUSAL = /^[A-Z0-9-]+: \S.{10,}/;

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Mechanism, SaslError } from "../../lib/sasl/mechanism.ts";
 import { knownMechanisms, selectMechanisms } from "../../lib/sasl/select.ts";
+import { character } from "../support/characters.ts";
 import { contextOf, octets } from "./context.ts";
 
 const secret = "S3cr3t-passw0rd";
@@ -28,7 +29,7 @@ const plausible = fc.constantFrom(
 );
 const challenge = fc.oneof(
   fc.uint8Array({ maxLength: 300 }),
-  fc.string({ unit: "binary", maxLength: 100 }).map(octets),
+  fc.string({ unit: character, maxLength: 100 }).map(octets),
   plausible.map(octets),
   fc.tuple(plausible, fc.string({ maxLength: 4 })).map(([text, tail]) => octets(text + tail)),
 );
@@ -48,6 +49,7 @@ function play(mechanism: Mechanism, challenges: readonly Uint8Array[]): unknown[
   attempt(() => exchange.finish());
   for (const error of errors) {
     if (!(error instanceof SaslError)) throw error;
+    expect(String(error)).toMatch(new RegExp(`^SaslError: ${mechanism.name}: \\S.{10,}`));
   }
   return errors;
 }
@@ -81,6 +83,12 @@ describe.each(mechanisms)("$name", (mechanism) => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it("does not begin where there is nothing to prove", () => {
+    const nobody = contextOf({ credentials: { username: "" }, bindings: context.bindings });
+    expect(mechanism.usable(nobody)).toBe(false);
+    expect(() => mechanism.begin(nobody)).toThrow(`${mechanism.name}: `);
   });
 
   it("shows no secret when it is looked at, before and after a challenge", () => {

@@ -3,8 +3,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { cramMd5 } from "../../lib/sasl/cram-md5.ts";
 import { beginDigestMd5, digestMd5 } from "../../lib/sasl/digest-md5.ts";
-import { SaslError } from "../../lib/sasl/mechanism.ts";
-import { answer, contextOf, octets } from "./context.ts";
+import { answer, contextOf, octets, REFUSAL } from "./context.ts";
 
 describe("CRAM-MD5", () => {
   it("answers the example of RFC 2195 §2", () => {
@@ -14,11 +13,11 @@ describe("CRAM-MD5", () => {
     expect(answer(exchange, "<1896.697170952@postoffice.reston.mci.net>")).toBe(
       "tim b913a602c7eda7a495b4e6e7334d3890",
     );
-    expect(() => answer(exchange, "<again@example.com>")).toThrow(SaslError);
+    expect(() => answer(exchange, "<again@example.com>")).toThrow(REFUSAL);
   });
 
   it("refuses an empty challenge, whose answer would be good for ever", () => {
-    expect(() => answer(cramMd5.begin(contextOf()), "")).toThrow(SaslError);
+    expect(() => answer(cramMd5.begin(contextOf()), "")).toThrow(REFUSAL);
   });
 });
 
@@ -44,10 +43,10 @@ describe("DIGEST-MD5", () => {
         'nc=00000001,cnonce="OA6MHXh6VqTrRk",digest-uri="imap/elwood.innosoft.com",' +
         "response=d388dad90d4bbd760a152321f2143af7,qop=auth",
     );
-    expect(() => exchange.finish()).toThrow(SaslError);
+    expect(() => exchange.finish()).toThrow(REFUSAL);
     expect(answer(exchange, "rspauth=ea40f60335c427b5527b84dbabcdfffd")).toBe("");
     exchange.finish();
-    expect(() => answer(exchange, "")).toThrow(SaslError);
+    expect(() => answer(exchange, "")).toThrow(REFUSAL);
   });
 
   it("answers the ACAP example of RFC 2831 §4", () => {
@@ -72,8 +71,8 @@ describe("DIGEST-MD5", () => {
   ])("refuses a server that answers %j", (last) => {
     const exchange = chris();
     answer(exchange, challenge);
-    expect(() => answer(exchange, last)).toThrow(SaslError);
-    expect(() => exchange.finish()).toThrow(SaslError);
+    expect(() => answer(exchange, last)).toThrow(REFUSAL);
+    expect(() => exchange.finish()).toThrow(REFUSAL);
   });
 
   it.each([
@@ -89,8 +88,31 @@ describe("DIGEST-MD5", () => {
     ["no list at all", "Username:"],
     ["too much", `nonce="${"a".repeat(2048)}",algorithm=md5-sess`],
   ])("refuses a challenge with %s", (_, bad) => {
-    expect(() => answer(chris(), bad)).toThrow(SaslError);
+    expect(() => answer(chris(), bad)).toThrow(REFUSAL);
   });
+
+  it("hears of a challenge that it is too long, or no list, and not what else it may lack", () => {
+    const filled = (length: number) => {
+      const short = 'nonce="",algorithm=md5-sess';
+      return short.replace('""', `"${"a".repeat(length - short.length)}"`);
+    };
+    expect(answer(chris(), filled(2047))).toContain("nonce=");
+    expect(() => answer(chris(), filled(2048))).toThrow(/too long/);
+    expect(() => answer(chris(), "Username:")).toThrow(/malformed/);
+    expect(() => answer(chris(), `${challenge},=`)).toThrow(/malformed/);
+  });
+
+  it("is not asked for UTF-8 that is none", () => {
+    const broken = Uint8Array.from([...octets(challenge), 0x2c, 0x61, 0x3d, 0x22, 0xff, 0x22]);
+    expect(() => chris().next(broken)).toThrow(/not UTF-8/);
+  });
+
+  it.each(["auth", "auth-int,auth", "auth\t, \tauth-int", "AUTH,auth-conf"])(
+    "takes the qop %j for one without a layer",
+    (qop) => {
+      expect(answer(chris(), challenge.replace('"auth"', `"${qop}"`))).toContain("qop=auth");
+    },
+  );
 
   it("reads quoted pairs, empty elements, several realms and any case", () => {
     const odd =
@@ -128,14 +150,30 @@ describe("DIGEST-MD5", () => {
     expect(sent).toContain('username="Jos\u00e9"');
   });
 
+  it("names no realm where the server names none, and hashes an empty one", () => {
+    const hash = (text: string | Uint8Array) => createHash("md5").update(text);
+    const secret = hash("user::pencil").digest();
+    const a1 = createHash("md5").update(secret).update(":N:C").digest("hex");
+    const a2 = hash("AUTHENTICATE:smtp/mail.example.com").digest("hex");
+    const response = hash(`${a1}:N:00000001:C:auth:${a2}`).digest("hex");
+    const exchange = digestMd5.begin(contextOf({ nonce: () => "C" }));
+    expect(answer(exchange, 'nonce="N",algorithm=md5-sess')).toBe(
+      'username="user",nonce="N",nc=00000001,cnonce="C",digest-uri="smtp/mail.example.com",' +
+        `response=${response},qop=auth`,
+    );
+  });
+
   it("without charset speaks ISO 8859-1, and refuses what exceeds it", () => {
     const plain = 'realm="r",nonce="N",algorithm=md5-sess';
     const jose = { username: "Jos\u00e9", password: "p" };
     const sent = digestMd5.begin(contextOf({ credentials: jose })).next(octets(plain));
     expect(Buffer.from(sent).toString("latin1")).toContain('username="Jos\u00e9"');
-    const lilei = { username: "李雷", password: "p" };
-    expect(() => answer(digestMd5.begin(contextOf({ credentials: lilei })), plain)).toThrow(
-      SaslError,
-    );
+    // The last character that fits, and one that does not beside one that does.
+    const last = digestMd5.begin(contextOf({ credentials: { username: "\u00ff", password: "p" } }));
+    expect(Buffer.from(last.next(octets(plain))).toString("latin1")).toContain('"\u00ff"');
+    for (const username of ["李雷", "Jos\u00e9 李", "\u0100"]) {
+      const exchange = digestMd5.begin(contextOf({ credentials: { username, password: "p" } }));
+      expect(() => answer(exchange, plain)).toThrow(/ISO 8859-1/);
+    }
   });
 });

@@ -1,9 +1,8 @@
 // RFC 7628 (OAUTHBEARER), Google's XOAUTH2 protocol
 import { describe, expect, it } from "vitest";
-import { SaslError } from "../../lib/sasl/mechanism.ts";
 import { oauthbearer } from "../../lib/sasl/oauthbearer.ts";
 import { xoauth2 } from "../../lib/sasl/xoauth2.ts";
-import { answer, contextOf, octets, text } from "./context.ts";
+import { answer, contextOf, octets, REFUSAL, text } from "./context.ts";
 
 const failure = '{"status":"invalid_token","schemes":"bearer","scope":"https://mail.example.com/"}';
 
@@ -42,7 +41,7 @@ describe("OAUTHBEARER", () => {
   it("answers a failure with ^A once, so that the reply comes (§3.2.3)", () => {
     const exchange = oauthbearer.begin(contextOf({ credentials }));
     expect(base64(exchange.next(octets(failure)))).toBe("AQ==");
-    expect(() => answer(exchange, failure)).toThrow(SaslError);
+    expect(() => answer(exchange, failure)).toThrow(REFUSAL);
   });
 });
 
@@ -62,7 +61,7 @@ describe("XOAUTH2", () => {
   it("answers a failure with nothing, once", () => {
     const exchange = xoauth2.begin(contextOf({ credentials }));
     expect(exchange.next(octets(failure))).toEqual(new Uint8Array(0));
-    expect(() => answer(exchange, failure)).toThrow(SaslError);
+    expect(() => answer(exchange, failure)).toThrow(REFUSAL);
   });
 });
 
@@ -77,7 +76,7 @@ describe.each([oauthbearer, xoauth2])("$name", (mechanism) => {
     ["a space in the token", { username: "u", token: "t t" }],
   ])("is not usable with %s", (_, credentials) => {
     expect(mechanism.usable(contextOf({ credentials }))).toBe(false);
-    expect(() => mechanism.begin(contextOf({ credentials }))).toThrow(SaslError);
+    expect(() => mechanism.begin(contextOf({ credentials }))).toThrow(REFUSAL);
   });
 
   it("takes two steps to fail, so it is never grouped (RFC 4954 §4)", () => {

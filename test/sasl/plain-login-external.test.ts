@@ -2,9 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { external } from "../../lib/sasl/external.ts";
 import { login } from "../../lib/sasl/login.ts";
-import { SaslError } from "../../lib/sasl/mechanism.ts";
 import { plain } from "../../lib/sasl/plain.ts";
-import { answer, contextOf, octets, text } from "./context.ts";
+import { answer, contextOf, octets, REFUSAL, text } from "./context.ts";
 
 describe("PLAIN", () => {
   it("sends the example of RFC 4616 §4", () => {
@@ -32,11 +31,11 @@ describe("PLAIN", () => {
     ["an empty username", { username: "", password: "p" }],
   ])("refuses %s", (_, credentials) => {
     expect(plain.usable(contextOf({ credentials }))).toBe(false);
-    expect(() => plain.begin(contextOf({ credentials }))).toThrow(SaslError);
+    expect(() => plain.begin(contextOf({ credentials }))).toThrow(REFUSAL);
   });
 
   it("answers no challenge", () => {
-    expect(() => plain.begin(contextOf()).next(octets(""))).toThrow(SaslError);
+    expect(() => plain.begin(contextOf()).next(octets(""))).toThrow(REFUSAL);
   });
 });
 
@@ -54,7 +53,7 @@ describe("LOGIN", () => {
       const exchange = login.begin(contextOf());
       expect(text(exchange.initial)).toBe("user");
       expect(answer(exchange, prompt)).toBe("pencil");
-      expect(() => answer(exchange, "Password:")).toThrow(SaslError);
+      expect(() => answer(exchange, "Password:")).toThrow(REFUSAL);
     }
   });
 
@@ -69,7 +68,7 @@ describe("LOGIN", () => {
       const exchange = login.begin(contextOf(), { initialResponse: false });
       expect(exchange.initial).toBeUndefined();
       expect(prompts.map((prompt) => answer(exchange, prompt))).toEqual(["user", "pencil"]);
-      expect(() => answer(exchange, "")).toThrow(SaslError);
+      expect(() => answer(exchange, "")).toThrow(REFUSAL);
     }
   });
 
@@ -95,7 +94,7 @@ describe("EXTERNAL", () => {
     expect(external.usable(contextOf({ credentials }))).toBe(true);
     expect(external.usable(contextOf({ credentials, secure: false }))).toBe(false);
     expect(external.usable(contextOf())).toBe(false);
-    expect(() => external.begin(contextOf())).toThrow(SaslError);
-    expect(() => external.begin(contextOf({ credentials })).next(octets(""))).toThrow(SaslError);
+    expect(() => external.begin(contextOf())).toThrow(REFUSAL);
+    expect(() => external.begin(contextOf({ credentials })).next(octets(""))).toThrow(REFUSAL);
   });
 });

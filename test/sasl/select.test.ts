@@ -77,6 +77,19 @@ describe("selectMechanisms", () => {
   });
 });
 
+it("knows of each what a listener could read, and which is one message", () => {
+  const context = contextOf({
+    credentials: { username: "u", password: "p", token: "t", certificate: true },
+    bindings,
+    advertised: knownMechanisms,
+  });
+  const found = selectMechanisms(context, knownMechanisms);
+  const those = (which: "plaintext" | "oneShot") =>
+    found.filter((mechanism) => mechanism[which]).map(({ name }) => name);
+  expect(those("plaintext")).toEqual(["OAUTHBEARER", "XOAUTH2", "PLAIN", "LOGIN"]);
+  expect(those("oneShot")).toEqual(["EXTERNAL", "PLAIN"]);
+});
+
 it("knows every mechanism by its IANA name, once", () => {
   expect(new Set(knownMechanisms)).toEqual(
     new Set([

@@ -6,16 +6,17 @@ import { auth, COMMAND_OCTETS, command, response, unbase64 } from "../../lib/smt
 import { contentOf } from "../../lib/smtp/data.ts";
 import { mail, rcpt, type Submission } from "../../lib/smtp/envelope.ts";
 import { CommandError } from "../../lib/smtp/error.ts";
-import { orcpt, path, xtext } from "../../lib/smtp/path.ts";
+import { domainOf, orcpt, path, xtext } from "../../lib/smtp/path.ts";
 import { session } from "../../lib/smtp/session.ts";
 import type { Line } from "../../lib/smtp/step.ts";
+import { character } from "../support/characters.ts";
 
 const hostile = fc
   .array(
     fc.oneof(
       fc.constantFrom("\r\n", "\r", "\n", "\0", "\u2028", "\x85", "\x7f", " ", "<", ">", '"', "\\"),
       fc.constantFrom("@", "a", "x.test", "RCPT TO:<evil@x.test>", "ü", "\ud800", ";", "\t"),
-      fc.string({ unit: "binary", maxLength: 4 }),
+      fc.string({ unit: character, maxLength: 4 }),
     ),
     { maxLength: 10 },
   )
@@ -189,6 +190,23 @@ describe("xtext", () => {
         expect(orcpt(text)).toMatch(/^(?:rfc822|utf-8);[\x21-\x7e]*$/);
       }),
     );
+  });
+});
+
+describe("refusals", () => {
+  it("are CommandErrors, which say what is wrong with the line", () => {
+    const refused = (message: RegExp) =>
+      expect.objectContaining({ name: "CommandError", message: expect.stringMatching(message) });
+    expect(() => command("EHLO", "a\tb")).toThrow(refused(/control character/));
+    expect(() => command("EHLO", "a".repeat(3000))).toThrow(refused(/exceeds 2048 octets/));
+    expect(() => response(new Uint8Array(9999))).toThrow(refused(/exceeds 12288 octets/));
+    expect(() => path("a b@x.test")).toThrow(refused(/SMTP path/));
+  });
+});
+
+describe("domainOf", () => {
+  it("is what follows the last @, in lower case", () => {
+    expect(domainOf('"a@b"@EXAMPLE.Test')).toBe("example.test");
   });
 });
 

@@ -143,6 +143,11 @@ describe("ContentEncoder", () => {
     }
   });
 
+  it("has a plain header unless it is told otherwise", () => {
+    expect(contentOf(new Uint8Array(1)).utf8Header).toBe(false);
+    expect(contentOf(new Uint8Array(1), { utf8Header: true }).utf8Header).toBe(true);
+  });
+
   it("knows 8-bit content", () => {
     expect(contentOf(Buffer.from("a\r\n")).eightBit).toBe(false);
     expect(contentOf(Uint8Array.of(127)).eightBit).toBe(false);

@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { capabilities } from "../../lib/smtp/capabilities.ts";
 import { SmtpError } from "../../lib/smtp/error.ts";
-import { REPLY_LIMITS, type Reply, ReplyDecoder } from "../../lib/smtp/reply.ts";
+import { classOf, REPLY_LIMITS, type Reply, ReplyDecoder, textOf } from "../../lib/smtp/reply.ts";
+import { character } from "../support/characters.ts";
 
 interface Heard {
   readonly replies: readonly Reply[];
@@ -184,6 +185,72 @@ describe("ReplyDecoder", () => {
     expect(hear([bytes(`${line}\r\n`)]).replies[0]?.enhanced).toBe(enhanced);
   });
 
+  it("tells how many replies are whole, and whether another one has begun", () => {
+    const decoder = new ReplyDecoder();
+    const seen = () => [decoder.ready, decoder.partial, decoder.pending];
+    expect(seen()).toEqual([0, false, false]);
+    decoder.push(bytes("250-one\r\n"));
+    expect(seen()).toEqual([0, true, true]);
+    decoder.push(bytes("250 two\r\n250 thr"));
+    expect(seen()).toEqual([1, true, true]);
+    decoder.push(bytes("ee\r\n"));
+    expect(seen()).toEqual([2, false, true]);
+    expect(textOf(decoder.take() as Reply)).toBe("one\ntwo");
+    expect(seen()).toEqual([1, false, true]);
+  });
+
+  it("hears nothing more behind a fault, in the same piece or in another", () => {
+    const decoder = new ReplyDecoder();
+    decoder.push(bytes("250 ok\r\n2zz\r\n250 never\r\n"));
+    decoder.push(bytes("250 never either\r\n"));
+    expect(decoder.ready).toBe(1);
+    expect(decoder.take()?.lines).toEqual(["ok"]);
+    expect(() => decoder.take()).toThrow(/three-digit code/);
+  });
+
+  it.each([
+    ["2zz ok\r\n", "a line does not begin with a three-digit code from 200 to 599"],
+    ...["25", "", "199 x", "600 x", "2/0 x", "2:0 x", "20/ x", "20: x"].flatMap((line) => [
+      [`${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+      // What a line before it has left behind is none of its own.
+      [`250 ok\r\n${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+    ]),
+    ["250_ok\r\n", "a code is followed by neither a space nor a hyphen"],
+    ["250-a\r\n251 b\r\n", "one reply has two codes, 250 and 251"],
+    [`250 ${"x".repeat(8192)}`, "a reply line exceeds 8192 octets"],
+    ["250-x\r\n".repeat(513), "a reply exceeds 512 lines or 131072 octets"],
+  ])("says what is wrong with %j", (text, what) => {
+    expect(hear([bytes(text)]).failure).toBe(`The server's reply is not valid SMTP: ${what}.`);
+  });
+
+  it.each([
+    ["UTF-8", "e794a8e688b7", "用户"],
+    ["GBK where every high octet pairs up", "d3c3bba7", "用户"],
+    ["GBK among ASCII", "41d3c342", "A用B"],
+    ["an odd high octet at the end", "d3c3bb", "\ufffd\u00fb"],
+    ["a pair that GBK does not begin", "80c3", "\ufffd\ufffd"],
+    ["a pair that GBK does not end", "d341", "\ufffdA"],
+    ["a pair that means nothing in GBK", "feff", "\ufffd\ufffd"],
+    ["a byte order mark, which is text", "efbbbf41", "\ufeffA"],
+    ["controls", "411b5b324a0941", "A\ufffd[2J\tA"],
+  ])("reads as text: %s", (_, hex, text) => {
+    const octets = Buffer.concat([bytes("535 "), Buffer.from(hex, "hex"), bytes("\r\n")]);
+    expect(hear([octets]).replies[0]?.lines).toEqual([text]);
+  });
+
+  it.each([
+    [200, "success"],
+    [299, "success"],
+    [300, "intermediate"],
+    [399, "intermediate"],
+    [400, "transient"],
+    [499, "transient"],
+    [500, "permanent"],
+    [599, "permanent"],
+  ] as const)("judges %s by its first digit: %s", (code, kind) => {
+    expect(classOf({ code, lines: [""] })).toBe(kind);
+  });
+
   it("reads the enhanced status of several lines from the first", () => {
     const { replies } = hear([bytes("550-5.1.1 unknown\r\n550 5.7.1 here\r\n")]);
     expect(replies[0]?.enhanced).toBe("5.1.1");
@@ -203,7 +270,7 @@ describe("capabilities", () => {
   const word = fc.oneof(
     fc.constantFrom("AUTH", "auth=", "AUTH=LOGIN", "SIZE", "LIMITS", "RCPTMAX=", "__proto__"),
     fc.constantFrom("constructor", "MAILMAX=0", "RCPTDOMAINMAX=9", "-1", "99999999999999999", "="),
-    fc.string({ unit: "binary", maxLength: 12 }),
+    fc.string({ unit: character, maxLength: 12 }),
   );
   const line = fc.array(word, { maxLength: 5 }).map((words) => words.join(" "));
 
@@ -237,5 +304,14 @@ describe("capabilities", () => {
     const nothing = capabilities(undefined);
     expect([...nothing.keywords, ...nothing.auth]).toEqual([]);
     expect(nothing.limits).toEqual({});
+    expect(nothing.host).toBe("");
+  });
+
+  it("takes no number for one that something follows", () => {
+    const { size, limits } = capabilities({
+      code: 250,
+      lines: ["x", "SIZE 10x", "LIMITS RCPTMAX=5x MAILMAX=x5 RCPTDOMAINMAX=3"],
+    });
+    expect([size, limits]).toEqual([undefined, { rcptDomainMax: 3 }]);
   });
 });

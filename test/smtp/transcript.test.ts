@@ -3,11 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Redactor } from "../../lib/smtp/redact.ts";
 import { type Entry, TRANSCRIPT_LIMITS, Transcript } from "../../lib/smtp/transcript.ts";
+import { character } from "../support/characters.ts";
 
 const said = fc.record({
   server: fc.boolean(),
   text: fc.oneof(
-    fc.string({ unit: "binary", maxLength: 30 }),
+    fc.string({ unit: character, maxLength: 30 }),
     fc.nat(4000).map((length) => "x".repeat(length)),
     fc.nat(2200).map((length) => "\u0001".repeat(length)),
     fc.nat(1100).map((length) => "😀".repeat(length)),
@@ -87,6 +88,34 @@ describe("Transcript", () => {
     ]);
   });
 
+  it("goes on from the session before", () => {
+    const before: readonly Entry[] = [
+      { at: 0, from: "S", text: "220 hello" },
+      { at: 1.2, from: "C", text: "EHLO client.test" },
+    ];
+    const transcript = new Transcript(new Redactor(), before);
+    transcript.client(3, "QUIT");
+    expect(transcript.entries()).toEqual([...before, { at: 3, from: "C", text: "QUIT" }]);
+  });
+
+  it.each([
+    ["r=fyko+d2lbbFgONRv9qkxdawL,s=QSXCR+Q6sek8bf92,i=4096", true],
+    ["v=rmF9pqV8S7suAoZWja4dJRkFsKQ=", true],
+    ['realm="r",nonce="OA6MG9tEQGm2hh",qop="auth"', true],
+    ["rspauth=ea40f60335c427b5527b84dbabcdfffd", true],
+    ["Password:", false],
+    ["number=1", false],
+    ['{"status":"401"}', false],
+  ])("shows the challenge %s unless it can be guessed at: masked %s", (said, masked) => {
+    const transcript = new Transcript(new Redactor());
+    const encoded = Buffer.from(said).toString("base64");
+    transcript.server(0, { code: 334, lines: [` ${encoded} `] });
+    transcript.server(0, { code: 250, lines: [encoded] });
+    const [challenge, other] = transcript.entries().map(({ text }) => text);
+    expect(challenge).toBe(masked ? "334 ***" : `334  ${encoded}`);
+    expect(other).toBe(`250 ${encoded}`);
+  });
+
   it("masks a secret before it cuts the line, so that no part of it is left", () => {
     const redactor = new Redactor();
     redactor.learn("correct horse battery");
@@ -100,7 +129,7 @@ describe("Transcript", () => {
 describe("Redactor", () => {
   const secret = fc.oneof(
     fc.string({ minLength: 6, maxLength: 40 }),
-    fc.string({ unit: "binary", minLength: 6, maxLength: 20 }),
+    fc.string({ unit: character, minLength: 6, maxLength: 20 }),
     fc.constantFrom(
       "p+a/s=s w?r&d",
       "密码密码密码",
@@ -136,6 +165,43 @@ describe("Redactor", () => {
     redactor.learnWire("AGFsaWNlAHNlY3JldA==");
     expect(redactor.scrub("535 bad AGFsaWNlAHNlY3JldA==.")).toBe("535 bad ***.");
     expect(redactor.scrub("535 bad AGFsaWNlAHNlY3JldA.")).toBe("535 bad ***.");
+  });
+
+  // What a response proves is as good as the password to who guesses at leisure.
+  it.each([
+    ["SCRAM's", "c=biws,r=nonce,p=", "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", ""],
+    ["CRAM-MD5's", "tim ", "b913a602c7eda7a495b4e6e7334d3890", ""],
+    ["DIGEST-MD5's", "nc=00000001,response=", "d388dad90d4bbd760a152321f2143af7", ",qop=auth"],
+    ["a bare one", "", "b913a602c7eda7a495b4e6e7334d3890", ""],
+    ["one with two signs of padding", "p=", "aGVsbG8gaGVsbG8gaGVsbG8gaGVsbG8hIQ==", ",x"],
+  ])("masks the proof within a response: %s", (_, before, proof, after) => {
+    const redactor = new Redactor();
+    redactor.learnWire(Buffer.from(`${before}${proof}${after}`).toString("base64"));
+    expect(redactor.scrub(`535 ${proof} is wrong`)).toBe("535 *** is wrong");
+    expect(redactor.scrub("535 biws r=nonce nc=00000001 qop=auth")).not.toContain("***");
+  });
+
+  it("takes nothing short or broken for a proof", () => {
+    const redactor = new Redactor();
+    redactor.learnWire(Buffer.from(`user ${"a".repeat(26)}`).toString("base64"));
+    redactor.learnWire(Buffer.from(`user (${"b".repeat(30)})`).toString("base64"));
+    redactor.learnWire(Buffer.from(`user!${"c".repeat(30)}`).toString("base64"));
+    redactor.learnWire("no base64 at all!");
+    const text = `${"a".repeat(26)} ${"b".repeat(30)} ${"c".repeat(30)}`;
+    expect(redactor.scrub(text)).toBe(text);
+  });
+
+  it("masks the octets in hexadecimal, and what JSON makes of a secret", () => {
+    const redactor = new Redactor();
+    redactor.learn('pa"ss\\\u0001word');
+    expect(redactor.scrub("x 70612273735c01776f7264 y")).toBe("x *** y");
+    expect(redactor.scrub('{"p":"my pa\\"ss\\\\\\u0001word"}')).toBe('{"p":"my ***"}');
+  });
+
+  it("learns nothing from padding alone", () => {
+    const redactor = new Redactor();
+    redactor.learnWire("==");
+    expect(redactor.scrub("a == b")).toBe("a *** b");
   });
 
   it("masks the longest form first", () => {

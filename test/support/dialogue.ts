@@ -13,7 +13,7 @@
  *     @ binding tls-exporter 00ff      a channel binding that the handshake gives
  *     @ message {"to": ["a@x.test"]}   one message each; from, partial, dsn …, content (text)
  *     @ expect taken refused:rcpt:550  fates of the message before it, in order
- *     @ error auth_failed auth         what ended the session, and its phase
+ *     @ error auth_failed auth 535     what ended the session, its phase, and the reply that said so
  *     @ mechanism PLAIN                which mechanism logged in
  *     @ note DSN                       a note of the message before it; without: it has none
  *     @ only whole                     how to cut the octets on a socket; `pure`: no socket at all
@@ -48,7 +48,9 @@ export interface Dialogue {
   readonly lines: readonly DialogueLine[];
   /** One list of fates for each message. */
   readonly expected: readonly (readonly string[])[];
-  readonly error: { readonly code: string; readonly phase: string | undefined } | undefined;
+  readonly error:
+    | { readonly code: string; readonly phase: string | undefined; readonly reply?: number }
+    | undefined;
   readonly mechanism: string | undefined;
   readonly teaches: Learnt | undefined;
   /** One list of words for each message: its notes, in order, must hold them. */
@@ -118,7 +120,7 @@ export function parseDialogue(file: string, text: string): Dialogue {
     else if (name === "only") only.push(...(words as Way[]));
     else if (name === "binding") bindings.push(binding(words));
     else if (name === "expect") expected.push(words);
-    else if (name === "error") error = { code: words[0] as string, phase: words[1] };
+    else if (name === "error") error = errorOf(words);
     else if (name === "mechanism") mechanism = words[0];
     else throw new Error(`${at}: unknown directive ${name}`);
   }
@@ -139,6 +141,10 @@ export function parseDialogue(file: string, text: string): Dialogue {
     only,
     bindings,
   };
+}
+
+function errorOf([code = "", phase, reply]: readonly string[]): Dialogue["error"] {
+  return { code, phase, ...(reply !== undefined && { reply: Number(reply) }) };
 }
 
 function binding([type, hex]: readonly string[]): ChannelBinding {
@@ -186,11 +192,35 @@ export function fates(report: SessionReport): readonly (readonly string[])[] {
   );
 }
 
+/** What a report says in words, a person must be able to act on: whole sentences, nothing left blank. */
+function sentences({ error, messages }: SessionReport): readonly string[] {
+  const told = messages.flatMap(({ recipients, notes }) => [
+    ...notes,
+    ...recipients.map(({ fate }) =>
+      fate.is === "impossible" ? fate.obstacle.message : "error" in fate && fate.error?.message,
+    ),
+  ]);
+  return [error?.message, ...told].filter((text) => typeof text === "string");
+}
+
+/** The reply to a recipient's own RCPT is there where it decided, and where nothing was asked none is. */
+function expectRcpt({ messages }: SessionReport): void {
+  for (const { fate, rcpt } of messages.flatMap(({ recipients }) => recipients)) {
+    if (fate.is === "taken" || fate.is === "withheld") expect(rcpt?.code).toBeLessThan(300);
+    if (fate.is === "refused" && fate.by === "rcpt") expect(rcpt).toBe(fate.reply);
+    if (fate.is === "impossible") expect(rcpt).toBeUndefined();
+  }
+}
+
 /** What every way of playing a dialogue must come to. */
 export function expectReport(report: SessionReport, dialogue: Dialogue): void {
   const { error, mechanism, learnt, messages } = report;
+  for (const text of sentences(report)) expect(text).toMatch(/^["A-Z].{20,}[^\s:]\.$/);
+  expectRcpt(report);
+  if (error) expect(String(error)).toMatch(/^SmtpError: /);
   expect(fates(report)).toEqual(dialogue.expected);
   expect([error?.code, error?.phase]).toEqual([dialogue.error?.code, dialogue.error?.phase]);
+  if (dialogue.error?.reply) expect(error?.reply?.code).toBe(dialogue.error.reply);
   expect(mechanism).toBe(dialogue.mechanism);
   expect(learnt).toEqual(dialogue.teaches);
   expect(messages.map(({ notes }) => notes.length)).toEqual(

@@ -8,7 +8,7 @@ import type { Content } from "../../lib/smtp/data.ts";
 import { ContentEncoder } from "../../lib/smtp/data.ts";
 import { type DialogueLine, matches } from "../../lib/smtp/dialogue.ts";
 import { SmtpError } from "../../lib/smtp/error.ts";
-import { ReplyDecoder } from "../../lib/smtp/reply.ts";
+import { classOf, ReplyDecoder } from "../../lib/smtp/reply.ts";
 import type { SessionReport } from "../../lib/smtp/report.ts";
 import { session } from "../../lib/smtp/session.ts";
 import type { Answer, Effect, Phase } from "../../lib/smtp/step.ts";
@@ -100,8 +100,11 @@ class Player {
   #refuseUnsolicited(phase: Phase): void {
     if (!this.#decoder.pending) return;
     const reply = this.#take(phase);
-    const at = { phase, ...(reply && { reply }) };
-    if (reply?.code === 421) throw unsent(new SmtpError("connection_lost", "421, unasked.", at));
+    const at = { phase, ...(reply && classOf(reply) !== "success" && { reply }) };
+    if (reply?.code === 421)
+      throw unsent(
+        new SmtpError("connection_lost", "The server closed the session unasked (421).", at),
+      );
     throw unsent(new SmtpError("protocol_error", "A reply that answers nothing.", at));
   }
 

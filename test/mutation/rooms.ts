@@ -1,0 +1,66 @@
+import { globSync } from "node:fs";
+
+/**
+ * What is mutated, and which tests must notice. Each room has the tests that exercise it nearest, the
+ * fastest first: what one of them kills, the others are not asked.
+ */
+export interface Room {
+  readonly name: string;
+  readonly mutate: readonly string[];
+  readonly tests: readonly string[];
+}
+
+const sasl: Room = {
+  name: "sasl",
+  mutate: ["lib/sasl/*.ts"],
+  tests: [
+    "test/sasl/select.test.ts",
+    "test/sasl/oauth.test.ts",
+    "test/sasl/plain-login-external.test.ts",
+    "test/sasl/md5.test.ts",
+    "test/sasl/scram.test.ts",
+    "test/sasl/prepare.test.ts",
+    "test/sasl/hostile.test.ts",
+    "test/smtp/dialogue.test.ts",
+  ],
+};
+
+/** Pure, so tried without a socket: a mutant costs a second and not a minute. */
+const smtp: Room = {
+  name: "smtp",
+  mutate: ["lib/smtp/*.ts"],
+  tests: [
+    "test/smtp/dialogue.test.ts",
+    "test/smtp/login.test.ts",
+    "test/smtp/early-verdict.test.ts",
+    "test/smtp/command.test.ts",
+    "test/smtp/reply.test.ts",
+    "test/smtp/transcript.test.ts",
+    "test/smtp/content.test.ts",
+  ],
+};
+
+/** Every dialogue again, over sockets; what waits for time to pass is not asked. */
+const driver: Room = {
+  name: "driver",
+  mutate: ["lib/smtp/io/driver.ts"],
+  tests: ["test/smtp/driver.test.ts", "test/smtp/socket.test.ts"],
+};
+
+const io: Room = {
+  name: "io",
+  mutate: ["lib/smtp/io/*.ts", ...driver.mutate.map((file) => `!${file}`)],
+  tests: [
+    "test/smtp/tls-sessions.test.ts",
+    "test/smtp/proxy.test.ts",
+    "test/smtp/connecting.test.ts",
+  ],
+};
+
+export const ROOMS: readonly Room[] = [sasl, smtp, driver, io];
+
+/** The test files of the room at work, in its order. */
+export function filesOf(root: string): readonly string[] {
+  const room = ROOMS.find(({ name }) => name === process.env["MUTATION_ROOM"]);
+  return room?.tests.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()) ?? [];
+}
