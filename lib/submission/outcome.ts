@@ -90,12 +90,18 @@ export function overall(outcomes: readonly RecipientOutcome[]): Outcome {
 
 /** Octets of a result as JSON: Lambda's answer takes 6 MB, and in HTTP's the quotes are escaped. */
 const MOST_RESULT_OCTETS = 4 * 1024 * 1024;
+/**
+ * Recipients with which no result comes near that: a reply has 128 KiB (smtp/reply.ts), of which each
+ * octet becomes three in JSON at worst, and the transcript 64. Most results are never measured.
+ */
+const FEW = 4;
 
 /**
  * A result that can be told, however many recipients it has and however much the server said of each:
  * the texts of their replies are cut to 200 characters, and if that is not enough, left out.
  */
 export function bounded(result: Result): Result {
+  if (result.recipients.length <= FEW) return result;
   const fits = (tried: Result) => Buffer.byteLength(JSON.stringify(tried)) <= MOST_RESULT_OCTETS;
   if (fits(result)) return result;
   const cut = (reply: ReplyResult | null, most: number) =>
