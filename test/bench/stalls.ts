@@ -15,7 +15,9 @@ import { alternate, type Figure, figure, shown, table } from "./stats.ts";
 export interface Stalls {
   readonly security: "implicit" | "starttls";
   readonly contender: string;
-  /** For one message in a session of its own, from connecting to the socket's end. */
+  /** In one session. */
+  readonly messages: number;
+  /** For the whole session, from connecting to the end of the call. */
   readonly delayedAcks: Figure;
   readonly milliseconds: Figure;
 }
@@ -29,14 +31,20 @@ function delayedAcks(): number {
   return Number(values?.[names?.indexOf("DelayedACKs") ?? -1]);
 }
 
+const SETTINGS = [
+  ["implicit", 1],
+  ["starttls", 1],
+  ["implicit", 10],
+] as const;
+
 export async function stalls(runs: number): Promise<readonly Stalls[]> {
   const server = await startServer();
   try {
     const measures: Stalls[] = [];
     const { username, password, ca, to } = server;
-    for (const security of ["implicit", "starttls"] as const) {
+    for (const [security, messages] of SETTINGS) {
       const port = server.ports[security];
-      const mails = mailsOf(username, to, 1);
+      const mails = mailsOf(username, to, messages);
       const account = { security, username, password, ca, mechanism: "PLAIN" } as const;
       const where = { host: "127.0.0.1", port, security, tls: { ca } };
       const ours = { ...where, username, password, auth: ["PLAIN"] };
@@ -55,8 +63,7 @@ export async function stalls(runs: number): Promise<readonly Stalls[]> {
       const samples = await alternate(Object.fromEntries(counted), runs, 1);
       for (const [contender, list] of samples) {
         measures.push({
-          security,
-          contender,
+          ...{ security, messages, contender },
           delayedAcks: figure(list.map((one) => one.delayedAcks)),
           milliseconds: figure(list.map((one) => one.milliseconds)),
         });
@@ -83,9 +90,9 @@ async function settled(run: () => Promise<unknown>) {
 
 export function stallsTable(measures: readonly Stalls[]): string {
   return table(
-    ["security", "contender", "delayed acknowledgements", "ms (quartiles)"],
-    measures.map(({ security, contender, delayedAcks: count, milliseconds }) => [
-      security,
+    ["security, messages", "contender", "delayed acknowledgements", "ms (quartiles)"],
+    measures.map(({ security, messages, contender, delayedAcks: count, milliseconds }) => [
+      `${security}, ${messages}`,
       contender,
       shown(count),
       shown(milliseconds),
