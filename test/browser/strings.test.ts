@@ -55,8 +55,8 @@ describe("strings", () => {
   });
 
   it("have advice for every error code of README that the page can meet, and for no other", () => {
-    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-    const table = /^### Error codes\n([\s\S]*?)^## /m.exec(readme)?.[1] ?? "";
+    const reference = readFileSync(new URL("../../lib/REFERENCE.md", import.meta.url), "utf8");
+    const table = /^### Error codes\n([\s\S]*?)^## /m.exec(reference)?.[1] ?? "";
     const codes = [...table.matchAll(/^\| `([a-z_]+)` *\| (.*?) *\|/gm)]
       .filter(([, , cause = ""]) => !/^(client|S3 event|delivery check) only/.test(cause))
       .map(([, code]) => code);

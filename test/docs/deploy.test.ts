@@ -12,7 +12,7 @@ import { ofType, PACKAGING_MS, ROOT, type Template, Workshop } from "../support/
 const STAGE = "trial";
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 const page = read("infra/README.md");
-const readme = read("README.md");
+const reference = read("lib/REFERENCE.md");
 
 const workshop = new Workshop();
 let plain: Template;
@@ -189,7 +189,7 @@ describe("the costs", () => {
 
 describe("the limits", () => {
   test("of size name the queue's as the code has it", () => {
-    expect(section(readme, "### Sizes")).toContain(QUEUE_LIMIT.toLocaleString("en"));
+    expect(section(reference, "### Sizes")).toContain(QUEUE_LIMIT.toLocaleString("en"));
   });
 
   test("of VPCs are in what a connect timeout says", async () => {

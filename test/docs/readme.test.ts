@@ -18,6 +18,7 @@ import { playPure } from "../support/player.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const DOCUMENTS = [
   "README.md",
+  "lib/REFERENCE.md",
   "CHANGELOG.md",
   "infra/README.md",
   "infra/RUNBOOK.md",
@@ -26,7 +27,8 @@ const DOCUMENTS = [
 ];
 
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
-const readme = read("README.md");
+/** What a user reads, the page that begins and the one that has it all. */
+const readme = `${read("README.md")}\n${read("lib/REFERENCE.md")}`;
 
 const sorted = (words: Iterable<string>): readonly string[] => [...new Set(words)].sort();
 
@@ -43,7 +45,7 @@ function prose(text: string): string {
 function section(heading: string): string {
   const rank = heading.split(" ")[0] as string;
   const start = readme.indexOf(`\n${heading}\n`);
-  expect(start, `README.md has the heading "${heading}"`).toBeGreaterThan(-1);
+  expect(start, `README.md or lib/REFERENCE.md has the heading "${heading}"`).toBeGreaterThan(-1);
   const rest = readme.slice(start + 1 + heading.length);
   const end = rest.search(new RegExp(`\n#{1,${rank.length}} `));
   return end === -1 ? rest : rest.slice(0, end);
