@@ -1,7 +1,7 @@
 /**
  * `node test/bench/report.ts`: the pages and charts that show `results.json`, written from it and from
- * nothing else: `test/bench/README.md`, `test/bench/charts/*.svg`, and the README's own figures between
- * their marks. test/docs/bench.test.ts holds them to it.
+ * nothing else: `test/bench/README.md`, `test/bench/charts/*.svg`, and between their marks the figures of
+ * the README in each of its languages. test/docs/bench.test.ts holds them to it.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -50,14 +50,16 @@ export async function report(results: Results): Promise<ReadonlyMap<string, stri
     files.set(`test/bench/charts/${name}.svg`, chart(one));
   }
   files.set("test/bench/README.md", page(results, charts));
-  const readme = await readFile(new URL("README.md", ROOT), "utf8");
-  files.set("README.md", marked(readme, summary(results, charts)));
+  for (const words of [ENGLISH, CHINESE]) {
+    const readme = await readFile(new URL(words.file, ROOT), "utf8");
+    files.set(words.file, marked(readme, summary(results, charts, words), words.file));
+  }
   return files;
 }
 
-function marked(readme: string, body: string): string {
+function marked(readme: string, body: string, file: string): string {
   const [start, end] = MARKS.map((mark) => readme.indexOf(mark)) as [number, number];
-  if (start < 0 || end < start) throw new Error(`README.md lacks ${MARKS.join(" … ")}`);
+  if (start < 0 || end < start) throw new Error(`${file} lacks ${MARKS.join(" … ")}`);
   return `${readme.slice(0, start + MARKS[0].length)}\n\n${body}\n\n${readme.slice(end)}`;
 }
 
@@ -121,18 +123,47 @@ function chartsOf({ latency, batch, size, early }: Results): Readonly<Record<str
   return charts;
 }
 
-const picture = (path: string, { title }: Chart): string => `![${title}](${path})`;
+const picture = (path: string, title: string): string => `![${title}](${path})`;
+
+/** What a README says of the figures in its own language; the charts are drawn once, in English. */
+interface Words {
+  readonly file: string;
+  readonly measured: (node: string, cpu: string, date: string) => string;
+  readonly caption: (name: (typeof SHOWN)[number], chart: Chart) => string;
+}
+
+const SHOWN = ["latency", "batch", "cold"] as const;
+
+const ENGLISH: Words = {
+  file: "README.md",
+  measured: (node, cpu, date) =>
+    `Measured with Node ${node} on ${cpu}, ${date}, all in one run and in turns.`,
+  caption: (_, { title }) => title,
+};
+
+const CAPTIONS = {
+  latency: "向 Postfix 发一封邮件，隐式 TLS 加 AUTH PLAIN：到调用结束的毫秒数，越短越好",
+  batch: "一次会话发多封邮件：总毫秒数，越短越好",
+  cold: "冷启动到得出第一个结果：CPU 毫秒数，越短越好",
+};
+const CHINESE: Words = {
+  file: "README.zh-CN.md",
+  measured: (node, cpu, date) =>
+    `测试环境：Node ${node}，${cpu}，${date}；所有数据出自同一次运行，各方轮流测试。图中数值为中位数和四分位数。`,
+  caption: (name) => CAPTIONS[name],
+};
 
 /** For the README: what a reader asks first. */
-function summary(results: Results, charts: Readonly<Record<string, Chart>>): string {
-  const shown = (["latency", "batch", "cold"] as const).flatMap((name) => {
+function summary(
+  { node, cpu, date }: Results,
+  charts: Readonly<Record<string, Chart>>,
+  { measured, caption }: Words,
+): string {
+  const shown = SHOWN.flatMap((name) => {
     const one = charts[name];
-    return one ? [picture(`test/bench/charts/${name}.svg`, one)] : [];
+    return one ? [picture(`test/bench/charts/${name}.svg`, caption(name, one))] : [];
   });
-  return [
-    `Measured with Node ${results.node.replace("v", "")} on ${results.cpu}, ${results.date.slice(0, 10)}, all in one run and in turns.`,
-    ...shown,
-  ].join("\n\n");
+  return [measured(node.replace("v", ""), cpu, date.slice(0, 10)), ...shown].join("\n\n");
 }
 
 function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -147,7 +178,7 @@ const times = (value: number | null | undefined): string =>
 function page(results: Results, charts: Readonly<Record<string, Chart>>): string {
   const { latency, batch, throughput, growth, stalls, size, early, session } = results;
   const drawn = (name: string) =>
-    charts[name] ? [picture(`charts/${name}.svg`, charts[name])] : [];
+    charts[name] ? [picture(`charts/${name}.svg`, charts[name].title)] : [];
   const parts: string[] = [
     "# Benchmarks",
     "Written by `node test/bench/report.ts` from [results.json](results.json), which `npm run bench` writes: do not edit. " +

@@ -13,11 +13,13 @@ import { knownMechanisms } from "../../lib/sasl/select.ts";
 import { PHASE_TIMEOUTS } from "../../lib/smtp/io/deadline.ts";
 import { parseMailboxSecret } from "../../lib/submission/mailbox.ts";
 import { fates, parseDialogue } from "../support/dialogue.ts";
+import { anchorsOf, matches, prose } from "../support/markdown.ts";
 import { playPure } from "../support/player.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const DOCUMENTS = [
   "README.md",
+  "README.zh-CN.md",
   "lib/REFERENCE.md",
   "CHANGELOG.md",
   "infra/README.md",
@@ -31,15 +33,6 @@ const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 const readme = `${read("README.md")}\n${read("lib/REFERENCE.md")}`;
 
 const sorted = (words: Iterable<string>): readonly string[] => [...new Set(words)].sort();
-
-function matches(text: string, pattern: RegExp): readonly string[] {
-  return [...text.matchAll(pattern)].map((found) => found[1] as string);
-}
-
-/** A document without its code blocks. */
-function prose(text: string): string {
-  return text.replace(/^[ \t]*```[\s\S]*?^[ \t]*```$/gm, "");
-}
 
 /** From a heading to the next one of its own rank or a higher one. */
 function section(heading: string): string {
@@ -107,15 +100,13 @@ describe.each(DOCUMENTS)("%s", (file) => {
     expect(missing).toEqual([]);
   });
 
-  test("its links within a page lead somewhere", () => {
-    const anchors = matches(read(file), /^#+ (.+)$/gm).map((heading) =>
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, "")
-        .replaceAll(" ", "-"),
-    );
-    const wanted = matches(text, /\]\(#([^)]+)\)/g);
-    expect(wanted.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+  test("its links to headings lead somewhere, on this page and on others", () => {
+    const wanted = [...text.matchAll(/\]\(([^)#\s:]*)#([^)\s]+)\)/g)];
+    const lost = wanted.filter(([, page = "", anchor = ""]) => {
+      const target = page === "" ? file : normalize(join(dirname(file), page));
+      return !anchorsOf(read(target)).includes(anchor);
+    });
+    expect(lost.map(([link]) => link)).toEqual([]);
   });
 
   test("its npm scripts exist", () => {
