@@ -307,6 +307,26 @@ describe("capabilities", () => {
     expect(nothing.host).toBe("");
   });
 
+  it("reads words, however many spaces stand around them, and no others", () => {
+    const found = capabilities({
+      code: 250,
+      lines: [
+        "  mail.example\tat your service",
+        "  SIZE \t 10 ",
+        "-X 1",
+        "A_B",
+        "A*",
+        " X-1  a  b",
+      ],
+    });
+    expect(found.host).toBe("mail.example");
+    expect(found.size).toBe(10);
+    expect([...found.keywords]).toEqual([
+      ["SIZE", ["10"]],
+      ["X-1", ["a", "b"]],
+    ]);
+  });
+
   it("takes no number for one that something follows", () => {
     const { size, limits } = capabilities({
       code: 250,
