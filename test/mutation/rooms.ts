@@ -70,6 +70,14 @@ const io: Room = {
 
 export const ROOMS: readonly Room[] = [sasl, smtp, dialogue, driver, io];
 
+/** The files of a room's code. */
+export function mutatedIn({ mutate }: Room): readonly string[] {
+  const not = mutate.filter((pattern) => pattern.startsWith("!")).map((file) => file.slice(1));
+  return globSync(mutate.filter((pattern) => !pattern.startsWith("!")))
+    .filter((file) => !not.includes(file))
+    .sort();
+}
+
 /** The test files of the room at work, in its order. */
 export function filesOf(root: string): readonly string[] {
   const room = ROOMS.find(({ name }) => name === process.env["MUTATION_ROOM"]);

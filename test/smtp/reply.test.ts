@@ -212,6 +212,7 @@ describe("ReplyDecoder", () => {
     ["2zz ok\r\n", "a line does not begin with a three-digit code from 200 to 599"],
     ...["25", "", "199 x", "600 x", "2/0 x", "2:0 x", "20/ x", "20: x"].flatMap((line) => [
       [`${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+      [`250 ok\r\n${line}\n`, "a line does not begin with a three-digit code from 200 to 599"],
       // What a line before it has left behind is none of its own.
       [`250 ok\r\n${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
     ]),
