@@ -165,7 +165,6 @@ export const SURVIVORS: readonly Survivor[] = [
       "(octets[i - 1] as number) < 0xa1 → false",
       "(octets[i - 1] as number) < 0xa1 → octets[i - 1] as number <= 0xa1",
       "(octets[i] ?? 0) < 0xa1 → (octets[i] ?? 0) <= 0xa1",
-      "length < 3 → false",
     ],
   },
   {
