@@ -75,7 +75,7 @@ describe("package.json", () => {
   const all = { ...manifest.dependencies, ...manifest.devDependencies };
 
   it.each(Object.entries(all))("has %s at one exact version: %s", (_, version) => {
-    expect(version).toMatch(/^(?:npm:[a-z]+@)?\d+\.\d+\.\d+$/);
+    expect(version).toMatch(/^(?:npm:[a-z]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/);
   });
 
   it.each(Object.keys(all).filter((name) => !name.startsWith("@types/")))(

@@ -28,7 +28,7 @@ const sasl: Room = {
 /** Pure, so tried without a socket: a mutant costs a second and not a minute. */
 const smtp: Room = {
   name: "smtp",
-  mutate: ["lib/smtp/*.ts"],
+  mutate: ["lib/smtp/*.ts", "!lib/smtp/remainder.ts", "!lib/smtp/dialogue.ts"],
   tests: [
     "test/smtp/dialogue.test.ts",
     "test/smtp/login.test.ts",
@@ -43,13 +43,24 @@ const smtp: Room = {
 /** Every dialogue again, over sockets; what waits for time to pass is not asked. */
 const driver: Room = {
   name: "driver",
-  mutate: ["lib/smtp/io/driver.ts"],
-  tests: ["test/smtp/driver.test.ts", "test/smtp/socket.test.ts"],
+  mutate: ["lib/smtp/io/driver.ts", "lib/smtp/remainder.ts"],
+  tests: [
+    "test/smtp/driver.test.ts",
+    "test/smtp/another-session.test.ts",
+    "test/smtp/socket.test.ts",
+  ],
+};
+
+/** A person's transcript, read as one. */
+const dialogue: Room = {
+  name: "dialogue",
+  mutate: ["lib/smtp/dialogue.ts"],
+  tests: ["test/smtp/dialogue.test.ts", "test/cli/replay.test.ts"],
 };
 
 const io: Room = {
   name: "io",
-  mutate: ["lib/smtp/io/*.ts", ...driver.mutate.map((file) => `!${file}`)],
+  mutate: ["lib/smtp/io/*.ts", "!lib/smtp/io/driver.ts"],
   tests: [
     "test/smtp/tls-sessions.test.ts",
     "test/smtp/proxy.test.ts",
@@ -57,7 +68,15 @@ const io: Room = {
   ],
 };
 
-export const ROOMS: readonly Room[] = [sasl, smtp, driver, io];
+export const ROOMS: readonly Room[] = [sasl, smtp, dialogue, driver, io];
+
+/** The files of a room's code. */
+export function mutatedIn({ mutate }: Room): readonly string[] {
+  const not = mutate.filter((pattern) => pattern.startsWith("!")).map((file) => file.slice(1));
+  return globSync(mutate.filter((pattern) => !pattern.startsWith("!")))
+    .filter((file) => !not.includes(file))
+    .sort();
+}
 
 /** The test files of the room at work, in its order. */
 export function filesOf(root: string): readonly string[] {

@@ -5,9 +5,11 @@ import { SURVIVORS } from "./survivors.ts";
 
 /** What of Stryker's report is read (mutation-testing-report-schema). */
 export interface Report {
-  readonly files: Readonly<
-    Record<string, { readonly source: string; readonly mutants: readonly Mutant[] }>
-  >;
+  readonly files: Readonly<Record<string, Measured>>;
+}
+export interface Measured {
+  readonly source: string;
+  readonly mutants: readonly Mutant[];
 }
 interface Mutant {
   readonly status: string;
@@ -48,11 +50,20 @@ function cut(source: string, { start, end }: Mutant["location"]): string {
 
 /**
  * Prints the table and writes score.json.
+ * @param all every file of the rooms; `null` in the score for one that was not measured here
  * @returns how many survivors nobody has accounted for
  */
-export function summarise(reports: readonly Report[]): number {
-  const files = reports.flatMap(({ files }) => Object.entries(files)).sort();
-  const byFile = Object.fromEntries(files.map(([file, { mutants }]) => [file, counted(mutants)]));
+export function summarise(all: readonly string[], measured: ReadonlyMap<string, Measured>): number {
+  const files = all.flatMap((file) => {
+    const found = measured.get(file);
+    return found === undefined ? [] : ([[file, found]] as const);
+  });
+  const byFile = Object.fromEntries(
+    all.map((file) => [
+      file,
+      measured.has(file) ? counted(measured.get(file)?.mutants ?? []) : null,
+    ]),
+  );
   const total = counted(files.flatMap(([, { mutants }]) => mutants));
   const version = (name: string) =>
     (
@@ -71,6 +82,10 @@ export function summarise(reports: readonly Report[]): number {
   };
   writeFileSync(new URL("score.json", import.meta.url), `${JSON.stringify(score, null, 2)}\n`);
   for (const [name, counts] of [...Object.entries(byFile), ["all", total] as const]) {
+    if (counts === null) {
+      console.log(`${name.padEnd(32)} not measured`);
+      continue;
+    }
     const { killed, timeout, survived, noCoverage } = counts;
     console.log(
       `${name.padEnd(32)} ${counts.score.toFixed(2).padStart(6)} %  ${killed} killed, ${timeout} timed out, ${survived} survived, ${noCoverage} not covered`,
@@ -79,7 +94,7 @@ export function summarise(reports: readonly Report[]): number {
   return unaccounted(files);
 }
 
-function unaccounted(files: readonly (readonly [string, Report["files"][string]])[]): number {
+function unaccounted(files: readonly (readonly [string, Measured])[]): number {
   const left = SURVIVORS.flatMap(({ file, mutants }) =>
     mutants.map((mutant) => `${file}: ${squeezed(mutant)}`),
   );

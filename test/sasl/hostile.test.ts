@@ -86,9 +86,16 @@ describe.each(mechanisms)("$name", (mechanism) => {
   });
 
   it("does not begin where there is nothing to prove", () => {
-    const nobody = contextOf({ credentials: { username: "" }, bindings: context.bindings });
-    expect(mechanism.usable(nobody)).toBe(false);
-    expect(() => mechanism.begin(nobody)).toThrow(`${mechanism.name}: `);
+    for (const credentials of [
+      { username: "" },
+      { username: "", password: secret, token },
+      { username: "user" },
+      { username: "user", password: "", token: "" },
+    ]) {
+      const nobody = contextOf({ credentials, bindings: context.bindings });
+      expect(mechanism.usable(nobody)).toBe(false);
+      expect(() => mechanism.begin(nobody)).toThrow(`${mechanism.name}: `);
+    }
   });
 
   it("shows no secret when it is looked at, before and after a challenge", () => {

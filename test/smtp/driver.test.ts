@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Content } from "../../lib/smtp/data.ts";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
+import { SmtpError } from "../../lib/smtp/error.ts";
 import { Connection } from "../../lib/smtp/io/connection.ts";
 import { drive } from "../../lib/smtp/io/driver.ts";
 import { Stopwatch } from "../../lib/smtp/io/stopwatch.ts";
@@ -76,7 +77,14 @@ async function send(
     watch: new Stopwatch(),
     commit,
   });
-  return { fate: fates(report)[0]?.[0], code: report.error?.code, phase: report.error?.phase };
+  // A person reads it.
+  if (report.error) expect(report.error.message).toMatch(/^[A-Z].{20,}[^\s:]$/);
+  return {
+    fate: fates(report)[0]?.[0],
+    code: report.error?.code,
+    phase: report.error?.phase,
+    message: report.error?.message,
+  };
 }
 
 /** Until it holds: a turn of the loop at a time, no sleep. */
@@ -112,7 +120,7 @@ describe("a server that goes before the dot leaves", () => {
       },
     );
     const sent = await send(connection, hello, () => until(() => connection.ended));
-    expect(sent).toEqual({
+    expect(sent).toMatchObject({
       fate: "unsent:connection_lost",
       code: "connection_lost",
       phase: "content",
@@ -144,7 +152,7 @@ describe("a server that speaks before the content's end", () => {
     ["354 go on\r\n", "unsent:protocol_error", "protocol_error"],
     ["nonsense\r\n", "unsent:protocol_error", "protocol_error"],
   ])("%j: a verdict where it is one, and never a success", async (reply, fate, code) => {
-    expect(await early(reply)).toEqual({ fate, code, phase: "content" });
+    expect(await early(reply)).toMatchObject({ fate, code, phase: "content" });
   });
 });
 
@@ -161,7 +169,11 @@ describe("content that is not what was announced", () => {
       },
     );
     const sent = await send(connection, { ...hello, size });
-    expect(sent.fate).toBe("unsent:content_changed");
+    expect(sent).toMatchObject({
+      fate: "unsent:content_changed",
+      phase: "content",
+      message: `The content was announced with ${size} octets and has ${size === 25 ? 21 : "more"}.`,
+    });
     expect(heard).not.toContain("\r\n.\r\n");
   });
 
@@ -173,12 +185,41 @@ describe("content that is not what was announced", () => {
         throw new Error("gone");
       },
     };
-    expect((await send(connection, content)).code).toBe("content_failed");
+    expect(await send(connection, content)).toMatchObject({
+      code: "content_failed",
+      phase: "content",
+      message: "The content could not be read: gone",
+    });
+  });
+
+  it("is never ended with a dot: whoever gives it says that it has changed", async () => {
+    const connection = await invited(() => {});
+    const changed = Object.assign(new Error("another version"), { name: "ContentChanged" });
+    const content: Content = {
+      ...hello,
+      open() {
+        throw changed;
+      },
+    };
+    expect((await send(connection, content)).code).toBe("content_changed");
   });
 
   it("is never ended with a dot: the ledger did not record it", async () => {
     const connection = await invited(() => {});
     const sent = await send(connection, hello, () => Promise.reject(new Error("throttled")));
-    expect(sent.fate).toBe("unsent:commit_failed");
+    expect(sent).toMatchObject({
+      fate: "unsent:commit_failed",
+      phase: "content",
+      message: "The ledger did not record the send, so it was not made: throttled",
+    });
+  });
+
+  it("is never ended with a dot: no time was left for the ledger", async () => {
+    const connection = await invited(() => {});
+    const late = new SmtpError("timeout", "The ledger did not record the send within 1 s.", {
+      phase: "content",
+    });
+    const sent = await send(connection, hello, () => Promise.reject(late));
+    expect(sent.fate).toBe("unsent:timeout");
   });
 });

@@ -49,7 +49,8 @@ function sent(fault: Error) {
         : conversation.next(effect.do === "read" ? waiting.shift() : undefined);
   }
   const { error } = step.value;
-  return { fates: fates(step.value)[0], code: error?.code, last: written.at(-1) };
+  const said = { code: error?.code, message: error?.message };
+  return { fates: fates(step.value)[0], ...said, last: written.at(-1) };
 }
 
 const refused = (code: number) =>
@@ -60,7 +61,7 @@ const refused = (code: number) =>
 
 describe("content that is not handed over to its end", () => {
   it.each([552, 452])("is refused where the server said so: %s", (code) => {
-    expect(sent(refused(code))).toEqual({
+    expect(sent(refused(code))).toMatchObject({
       fates: [`refused:content:${code}`, "refused:rcpt:550"],
       code: "content_refused",
       // Neither a dot nor QUIT: both would be content.
@@ -71,7 +72,9 @@ describe("content that is not handed over to its end", () => {
   it.each(["content_failed", "content_changed", "connection_lost"] as const)(
     "is unsent where it was our own fault, or the network's: %s",
     (code) => {
-      expect(sent(new SmtpError(code, "Something went wrong.", { phase: "content" }))).toEqual({
+      expect(
+        sent(new SmtpError(code, "Something went wrong.", { phase: "content" })),
+      ).toMatchObject({
         fates: [`unsent:${code}`, "refused:rcpt:550"],
         code,
         last: "DATA",
@@ -88,6 +91,7 @@ describe("content that is not handed over to its end", () => {
     expect(sent(new TypeError("a bug"))).toEqual({
       fates: ["unsent:internal_error", "refused:rcpt:550"],
       code: "internal_error",
+      message: "Unexpected error (TypeError).",
       last: "DATA",
     });
   });

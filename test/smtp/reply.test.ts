@@ -212,6 +212,7 @@ describe("ReplyDecoder", () => {
     ["2zz ok\r\n", "a line does not begin with a three-digit code from 200 to 599"],
     ...["25", "", "199 x", "600 x", "2/0 x", "2:0 x", "20/ x", "20: x"].flatMap((line) => [
       [`${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
+      [`250 ok\r\n${line}\n`, "a line does not begin with a three-digit code from 200 to 599"],
       // What a line before it has left behind is none of its own.
       [`250 ok\r\n${line}\r\n`, "a line does not begin with a three-digit code from 200 to 599"],
     ]),
@@ -305,6 +306,26 @@ describe("capabilities", () => {
     expect([...nothing.keywords, ...nothing.auth]).toEqual([]);
     expect(nothing.limits).toEqual({});
     expect(nothing.host).toBe("");
+  });
+
+  it("reads words, however many spaces stand around them, and no others", () => {
+    const found = capabilities({
+      code: 250,
+      lines: [
+        "  mail.example\tat your service",
+        "  SIZE \t 10 ",
+        "-X 1",
+        "A_B",
+        "A*",
+        " X-1  a  b",
+      ],
+    });
+    expect(found.host).toBe("mail.example");
+    expect(found.size).toBe(10);
+    expect([...found.keywords]).toEqual([
+      ["SIZE", ["10"]],
+      ["X-1", ["a", "b"]],
+    ]);
   });
 
   it("takes no number for one that something follows", () => {

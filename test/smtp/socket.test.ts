@@ -133,9 +133,24 @@ function expectTranscript(entries: readonly Entry[], { lines, plan }: Dialogue):
     else expect(shown[at]).toBe(text);
   }
   const all = JSON.stringify(entries);
-  for (const secret of [plan.credentials?.password, plan.credentials?.token]) {
+  const wire = said.flatMap((text) => /^AUTH \S+ (\S{2,})$/.exec(text)?.[1] ?? []);
+  for (const secret of [plan.credentials?.password, plan.credentials?.token, ...wire]) {
     if (secret) expect(all).not.toContain(secret);
   }
+  expectHeard(entries, lines);
+}
+
+/** What the server said is there as it said it, up to where nobody listened any more. */
+function expectHeard(entries: readonly Entry[], lines: Dialogue["lines"]): void {
+  const said = lines.filter(({ from }) => from === "S").map(({ text }) => text.trimEnd());
+  const shown = entries.filter(({ from }) => from === "S").map(({ text }) => text);
+  for (const [at, text] of shown.entries()) {
+    // Of octets that are written as `\\xNN` or masked, others tell (reply.test.ts, transcript.test.ts).
+    if (!/\*\*\*|\ufffd/.test(text) && !said[at]?.includes("\\")) expect(text).toBe(said[at]);
+  }
+  const last = lines.findLastIndex(({ from }) => from === "C");
+  const answered = lines.slice(0, last).filter(({ from }) => from === "S");
+  expect(shown.length).toBeGreaterThanOrEqual(answered.length);
 }
 
 function sockets(): readonly string[] {

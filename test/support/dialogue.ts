@@ -212,11 +212,22 @@ function expectRcpt({ messages }: SessionReport): void {
   }
 }
 
+/** What is lost says so, and why the session ended. */
+function expectLost({ error, messages }: SessionReport): void {
+  for (const { fate } of messages.flatMap(({ recipients }) => recipients)) {
+    if (fate.is !== "lost") continue;
+    expect([fate.error.code, fate.error.phase]).toEqual(["reply_lost", "content"]);
+    expect(fate.error.message).toContain(error?.message);
+    expect(fate.error.reply).toBe(error?.reply);
+  }
+}
+
 /** What every way of playing a dialogue must come to. */
 export function expectReport(report: SessionReport, dialogue: Dialogue): void {
   const { error, mechanism, learnt, messages } = report;
   for (const text of sentences(report)) expect(text).toMatch(/^["A-Z].{20,}[^\s:]\.$/);
   expectRcpt(report);
+  expectLost(report);
   if (error) expect(String(error)).toMatch(/^SmtpError: /);
   expect(fates(report)).toEqual(dialogue.expected);
   expect([error?.code, error?.phase]).toEqual([dialogue.error?.code, dialogue.error?.phase]);

@@ -41,6 +41,9 @@ class Player {
   #decoder = new ReplyDecoder();
   #position = 0;
   #ended = false;
+  #committed = false;
+  /** Whether content has been queued whose end has not. */
+  #pumped = false;
   /** What the client has said and not yet sent. */
   #group: string[] = [];
 
@@ -52,12 +55,15 @@ class Player {
   perform(effect: Effect): Answer {
     switch (effect.do) {
       case "write":
+        this.#demandCommit(effect.line.shown);
         this.#group.push(Buffer.from(effect.line.bytes).toString("latin1").replace(/\r\n$/, ""));
         return undefined;
       case "pump":
+        this.#pumped = effect.framing === "data";
         this.#group.push(`[${measure(effect.content, effect.framing)} octets of message content]`);
         return undefined;
       case "commit":
+        this.#committed = true;
         return undefined;
       case "secure":
         return this.#secure();
@@ -65,6 +71,15 @@ class Player {
         this.#flush(effect.phase);
         return this.#read(effect.phase);
     }
+  }
+
+  /** No message's terminator, nor BDAT LAST, before its ledger's word; a lone dot ends no message. */
+  #demandCommit(line: string): void {
+    const ends = line.endsWith(" LAST") || (line === "." && this.#pumped);
+    if (ends && !this.#committed) this.#fail(`${line} before it was committed`);
+    if (!ends) return;
+    this.#committed = false;
+    this.#pumped = false;
   }
 
   finish(): void {
