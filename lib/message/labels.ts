@@ -14,6 +14,7 @@ import {
 } from "nodemailer/lib/mime-funcs";
 import { isMessage, OCTETS, type Part } from "./attachment.ts";
 import { type Labelled, mostlyLatin } from "./mime.ts";
+import { CONTROL } from "./text.ts";
 
 /** RFC 5322 §2.1.1; with encoded-words 76 (RFC 2047 §2). */
 const LINE = 76;
@@ -62,7 +63,8 @@ function typeField(contentType: string, filename: string | undefined): string {
   if (filename === undefined) return buildHeaderValue({ value, params });
   const others = Object.entries(params).filter(([name]) => !/^name(\*|$)/i.test(name));
   const type = buildHeaderValue({ value, params: Object.fromEntries(others) });
-  if (encodeWords(filename) === filename) return `${type}; name=${quotedIfNeeded(filename)}`;
+  const plain = encodeWords(filename) === filename && !CONTROL.test(filename);
+  if (plain) return `${type}; name=${quotedIfNeeded(filename)}`;
   const words = encodeWord(filename, mostlyLatin(filename) ? "Q" : "B", NAME_WORD);
   return `${type}; name="${words}"`;
 }
