@@ -400,6 +400,7 @@ scenario(
   deferred("timeout", "tls"),
   starttls((wire) => {
     wire.say("220 go");
+    wire.deafen();
     wire.mute();
   }),
   { timeLeft: SHORT },
@@ -409,6 +410,7 @@ scenario(
   deferred("tls_failed", "tls"),
   starttls(async (wire) => {
     wire.say("220 go");
+    wire.deafen();
     await pause(60);
     wire.say("250-hostile.test\r\n250 AUTH PLAIN LOGIN");
   }),

@@ -75,6 +75,7 @@ export class Wire {
   #heard: Buffer = Buffer.alloc(0);
   #over = false;
   #mute = false;
+  #deaf = false;
   #wake: () => void = () => {};
   #unlisten: () => void = () => {};
   readonly #counts = new Map<string, number>();
@@ -124,6 +125,11 @@ export class Wire {
   /** Nothing more is ever said, though all is heard. */
   mute(): void {
     this.#mute = true;
+  }
+
+  /** No more lines are looked for: a ClientHello is octets, and now and then has a CRLF among them. */
+  deafen(): void {
+    this.#deaf = true;
   }
 
   /** FIN in good order: TLS says goodbye first. */
@@ -185,7 +191,7 @@ export class Wire {
   /** The next line without its CRLF; `undefined` once the client has gone. */
   async line(): Promise<string | undefined> {
     for (let from = 0; ; ) {
-      const end = this.#heard.indexOf("\r\n", from);
+      const end = this.#deaf ? -1 : this.#heard.indexOf("\r\n", from);
       if (end >= 0) {
         const line = this.#heard.subarray(0, end).toString("latin1");
         this.#heard = this.#heard.subarray(end + 2);
