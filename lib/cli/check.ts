@@ -31,7 +31,7 @@ export function checkCommand(root: Command): void {
     .command("check")
     .summary("ask each relay what it can do, and what to mend; sends nothing")
     .description(
-      "Connect to each relay of a mailbox and explain it: TLS, certificate, what it can do, whether\n" +
+      "Connect to each relay of a mailbox and explain it: TLS, certificate, what it can do, whether " +
         "the login works, and what SPF, DKIM and DMARC of the From domain say. Nothing is sent.",
     );
   addWays(command, WAYS)

@@ -41,7 +41,7 @@ export function mailboxCommand(root: Command): void {
     .command("put")
     .summary("store a mailbox; asks for its password and tries the login first")
     .description(
-      "Store a mailbox. Its fields come from a file, from options, or from both; the password is asked\n" +
+      "Store a mailbox. Its fields come from a file, from options, or from both; the password is asked " +
         "for without echo unless the file has it. The login is tried before anything is stored.",
     )
     .argument("<name>", NAME)
@@ -63,8 +63,8 @@ export function mailboxCommand(root: Command): void {
       "after",
       examples(
         "mailbox put posthaste/dev/default --host smtp.example.com --port 465 --username shop@example.com",
-        "mailbox put billing --prefix posthaste/dev/ --file mailbox.json",
-        "mailbox put billing --prefix posthaste/dev/ --file mailbox.json --replace --password-stdin < password.txt",
+        "mailbox put billing --prefix posthaste/dev/mailbox/ --file mailbox.json",
+        "mailbox put billing --prefix posthaste/dev/mailbox/ --file mailbox.json --replace --password-stdin < password.txt",
       ),
     )
     .action(async (name: string, options: PutOptions) => {
@@ -88,8 +88,8 @@ export function mailboxCommand(root: Command): void {
     .command("rotate")
     .summary("replace the password, once the new one has logged in")
     .description(
-      "Replace a mailbox's password. The new one is asked for without echo, and stored once it has\n" +
-        "logged in; everything else stays. Functions use it when the old one is refused, or their copy\n" +
+      "Replace a mailbox's password. The new one is asked for without echo, and stored once it has " +
+        "logged in; everything else stays. Functions use it when the old one is refused, or their copy " +
         "is old (MAILBOX_CACHE_SECONDS).",
     )
     .argument("<name>", NAME)
@@ -100,7 +100,7 @@ export function mailboxCommand(root: Command): void {
       "after",
       examples(
         "mailbox rotate posthaste/dev/default",
-        "mailbox rotate billing --prefix posthaste/dev/ --password-stdin < password.txt",
+        "mailbox rotate billing --prefix posthaste/dev/mailbox/ --password-stdin < password.txt",
       ),
     )
     .action(async (name: string, options: KeepOptions) => {

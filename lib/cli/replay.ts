@@ -16,8 +16,8 @@ export function replayCommand(root: Command): void {
     .command("replay")
     .summary("play a pasted conversation as a server on loopback")
     .description(
-      "Play a conversation as a server on this machine, and print where the client deviates from it.\n" +
-        "The file may be a result's JSON, the lines that send or the demo printed, or a dialogue of\n" +
+      "Play a conversation as a server on this machine, and print where the client deviates from it. " +
+        "The file may be a result's JSON, the lines that send or the demo printed, or a dialogue of " +
         "test/smtp/dialogues. It ends when the conversation does.",
     )
     .argument("<file>", "the conversation; - is standard input")

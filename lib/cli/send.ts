@@ -17,8 +17,8 @@ export function sendCommand(root: Command): void {
     .summary("send one message and print the conversation")
     .description(
       "Send one message and print the conversation with the server.\n\n" +
-        "The message comes from the options, from a request's JSON, or is a whole message (.eml).\n" +
-        "Options add to a JSON request, or replace its fields. Without --text, --html, an attachment\n" +
+        "The message comes from the options, from a request's JSON, or is a whole message (.eml). " +
+        "Options add to a JSON request, or replace its fields. Without --text, --html, an attachment " +
         "or a file, the text is read from standard input.",
     )
     .argument("[file]", "a request (JSON) or a whole message (.eml); - is standard input");

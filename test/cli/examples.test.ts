@@ -171,7 +171,7 @@ async function run(line: string): Promise<Pick<Ran, "code"> & { readonly output:
   users[USER] = PASSWORDS[kind];
   // Whoever put the file's password there before has none left to rotate to.
   const held = readFileSync(join(folder.path, "mailbox.json"), "utf8");
-  if (rotates && kind === "file") secrets.put("posthaste/dev/billing", held);
+  if (rotates && kind === "file") secrets.put("posthaste/dev/mailbox/billing", held);
   const options = { cwd: folder.path, env };
   if (asks) {
     const typed = [{ after: /Password: /, keys: `${PASSWORDS[kind]}\r` }];
