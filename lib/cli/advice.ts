@@ -1,5 +1,5 @@
 /**
- * One line on what to do next, for each error code. The README's table has the causes; a test holds
+ * One line on what to do next, for each error code. The reference's table has the causes; a test holds
  * the two lists of codes against each other.
  */
 const ADVICE: Readonly<Record<string, string>> = {

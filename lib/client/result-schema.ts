@@ -30,7 +30,7 @@ const issue = z.strictObject({
 });
 
 const error = z.strictObject({
-  code: z.string().check(z.describe("What went wrong; the README has the list.")),
+  code: z.string().check(z.describe("What went wrong; lib/REFERENCE.md has the list.")),
   phase: z.string().check(z.describe("Where in the conversation, or before it.")),
   message: z.string(),
   issues: z

@@ -24,7 +24,9 @@ const DOCUMENTS = [
   "CHANGELOG.md",
   "infra/README.md",
   "infra/RUNBOOK.md",
+  "SECURITY.md",
   "lib/DECISIONS.md",
+  "lib/client/README.md",
   "lib/smtp/README.md",
 ];
 
