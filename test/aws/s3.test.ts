@@ -1,9 +1,9 @@
 /** The adapter to S3 with the real SDK, against the endpoint on loopback. */
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { type Objects, patternOf, startObjects } from "../../infra/local/objects.ts";
 import { AttachmentError, filenameOf, ObjectChanged, s3Attachments } from "../../lib/aws/s3.ts";
 import { type AttachmentSource, ContentChanged } from "../../lib/message/attachment.ts";
+import { type Objects, patternOf, startObjects } from "../support/objects.ts";
 
 const MEGABYTE = 1024 * 1024;
 const at = (key: string, versionId?: string) => ({

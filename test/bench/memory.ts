@@ -11,7 +11,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { startObjects } from "../../infra/local/objects.ts";
+import { startObjects } from "../support/objects.ts";
 
 const MEGABYTE = 1024 * 1024;
 const SIZES = [1, 10, 100];

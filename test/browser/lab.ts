@@ -4,21 +4,18 @@
  * Rule guarded here: a page that complains has failed. What Chromium says on its console, what is
  * thrown, and every request that leaves the stack's own address is kept, and asked for at the end.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type BrowserContext,
   type BrowserContextOptions,
   chromium,
   type Page,
 } from "playwright-core";
+import { npmStart } from "../support/npm-start.ts";
 import { chromiumPath } from "./available.ts";
 
-const START = fileURLToPath(new URL("../../infra/local/start.ts", import.meta.url));
 const FLAGS = [
   ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
@@ -38,7 +35,8 @@ export interface Lab {
 }
 
 export async function startLab(): Promise<Lab> {
-  const { child, origin } = await startStack();
+  const stack = await npmStart();
+  const { origin } = stack;
   const profile = mkdtempSync(join(tmpdir(), "posthaste-browser-"));
   const complaints: string[] = [];
   const contexts: BrowserContext[] = [];
@@ -75,11 +73,7 @@ export async function startLab(): Promise<Lab> {
       await Promise.all(contexts.map((context) => context.close()));
       await browser.close();
       rmSync(profile, { recursive: true, force: true });
-      if (child.exitCode === null) {
-        const ended = once(child, "exit");
-        child.kill("SIGTERM");
-        await ended;
-      }
+      await stack.stop();
     },
   };
 }
@@ -99,24 +93,6 @@ function listen(page: Page, origin: string, complaints: string[]): void {
       complaints.push(`a request to ${url}`);
     }
   });
-}
-
-async function startStack(): Promise<{ child: ChildProcess; origin: string }> {
-  const child = spawn(process.execPath, [START], {
-    env: { ...process.env, PORT: "0" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  await new Promise<void>((resolve, reject) => {
-    const read = (chunk: Buffer) => {
-      output += chunk;
-      if (output.includes("# 504")) resolve();
-    };
-    child.stdout.on("data", read);
-    child.stderr.on("data", read);
-    child.once("exit", (code) => reject(new Error(`it ended with ${code}: ${output}`)));
-  });
-  return { child, origin: /HTTP API\s+(http:\S+)\/messages/.exec(output)?.[1] ?? "" };
 }
 
 /** Presses Send and waits for the answer that follows. */

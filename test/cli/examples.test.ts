@@ -2,8 +2,6 @@
  * What the help and the README show is run as it stands, in a shell, against the local stack: with
  * its addresses in the place of those that are shown, and a name server on loopback.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -16,6 +14,7 @@ import { EXIT } from "../../lib/cli/exit.ts";
 import { ledgerKey } from "../../lib/submission/identity.ts";
 import { unsent } from "../../lib/submission/outcome.ts";
 import { type NameServer, startNameServer } from "../support/dns.ts";
+import { npmStart, type Started } from "../support/npm-start.ts";
 import {
   type Folder,
   inTerminal,
@@ -61,8 +60,7 @@ let secrets: Secrets;
 let ledger: Awaited<ReturnType<typeof startLedger>>;
 let names: NameServer;
 let folder: Folder;
-let stack: ChildProcess;
-let origin: string;
+let stack: Started;
 let env: Record<string, string>;
 
 beforeAll(async () => {
@@ -76,7 +74,7 @@ beforeAll(async () => {
   });
   folder = makeFolder();
   files();
-  [stack, origin] = await startWhole();
+  stack = await npmStart();
   env = {
     PATH: `${join(folder.path, "bin")}:${process.env["PATH"]}`,
     NODE_EXTRA_CA_CERTS: join(folder.path, "ca.pem"),
@@ -85,14 +83,13 @@ beforeAll(async () => {
     AWS_ACCESS_KEY_ID: "local",
     AWS_SECRET_ACCESS_KEY: "local",
     AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
-    AWS_ENDPOINT_URL_LAMBDA: origin,
+    AWS_ENDPOINT_URL_LAMBDA: stack.origin,
     AWS_ENDPOINT_URL_DYNAMODB: ledger.url,
   };
   await noteMessage("order-1234");
 });
 afterAll(async () => {
-  stack?.kill("SIGTERM");
-  if (stack && stack.exitCode === null) await once(stack, "exit");
+  await stack?.stop();
   folder?.remove();
   await Promise.all([mail?.close(), secrets?.close(), ledger?.close(), names?.close()]);
 });
@@ -119,24 +116,6 @@ function files(): void {
   symlinkSync(join(ROOT, "test"), join(folder.path, "test"));
 }
 
-/** `npm start`, on any port. */
-async function startWhole(): Promise<[ChildProcess, string]> {
-  const child = spawn(process.execPath, [join(ROOT, "infra", "local", "start.ts")], {
-    env: { PATH: process.env["PATH"] ?? "", PORT: "0" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const address = await new Promise<string>((resolve, reject) => {
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-      const [, found] = /HTTP API +(http:\/\/127\.0\.0\.1:\d+)\/messages/.exec(output) ?? [];
-      if (found !== undefined) resolve(found);
-    });
-    child.once("exit", () => reject(new Error(`npm start ended: ${output}`)));
-  });
-  return [child, address];
-}
-
 async function noteMessage(id: string): Promise<void> {
   Object.assign(process.env, env);
   const error = { code: "timeout", phase: "connect", message: "x" };
@@ -157,7 +136,7 @@ async function noteMessage(id: string): Promise<void> {
 
 function here(line: string): string {
   return line
-    .replaceAll("http://127.0.0.1:3000", origin)
+    .replaceAll("http://127.0.0.1:3000", stack.origin)
     .replace("smtp.example.com --port 465", `localhost --port ${mail.ports.starttls}`)
     .replace("9.9.9.9", names.address)
     .replace("--port 2465", "--port 0");

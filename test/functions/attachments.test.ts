@@ -2,9 +2,9 @@
 import PostalMime from "postal-mime";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type MailServer, startMailServer } from "../../infra/local/mailserver.ts";
-import { type Objects, patternOf, startObjects } from "../../infra/local/objects.ts";
 import { type Secrets, startSecrets } from "../../infra/local/secrets.ts";
 import { type LambdaFunction, startFunction } from "../support/lambda.ts";
+import { type Objects, patternOf, startObjects } from "../support/objects.ts";
 
 const MB = 1024 * 1024;
 let mail: MailServer;

@@ -1,5 +1,5 @@
 /** `npm start` as a person has it: a process of its own, and the lines that it prints, in a shell. */
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -15,14 +15,13 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMailer } from "../../lib/client/mailer.ts";
+import { npmStart, type Started } from "../support/npm-start.ts";
 
-const START = fileURLToPath(new URL("../../infra/local/start.ts", import.meta.url));
 const run = promisify(execFile);
 const AWS = {
   region: "us-east-1",
@@ -47,12 +46,6 @@ const lines = ["HTTP/1.1 " + answer.status, ...[...answer.headers].map((each) =>
 if (options.show) console.log(lines.join("\\r\\n") + "\\r\\n\\r\\n" + (await answer.text()));
 `;
 
-interface Started {
-  readonly child: ChildProcess;
-  readonly origin: string;
-  output(): string;
-}
-
 interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -60,40 +53,13 @@ interface Answer {
   readonly body: any;
 }
 
-async function start(port: string): Promise<Started> {
-  const child = spawn(process.execPath, [START], {
-    // What a shell may have set for the real AWS; nothing of it may be followed.
-    env: {
-      ...process.env,
-      PORT: port,
-      AWS_PROFILE: "production",
-      LEDGER_TABLE: "production",
-      QUEUE_URL: "https://sqs.example.com/1/production",
-      ALLOWED_RECIPIENTS: "@production.example",
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  await new Promise<void>((resolve, reject) => {
-    const read = (chunk: Buffer) => {
-      output += chunk;
-      if (output.includes("# 504")) resolve();
-    };
-    child.stdout.on("data", read);
-    child.stderr.on("data", read);
-    child.once("exit", (code) => reject(new Error(`it ended with ${code}: ${output}`)));
-  });
-  const origin = /HTTP API\s+(http:\S+)\/messages/.exec(output)?.[1] ?? "";
-  return { child, origin, output: () => output };
-}
-
-async function stop({ child }: Started, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode;
-  const ended = once(child, "exit");
-  child.kill(signal);
-  const [code] = await ended;
-  return code;
-}
+/** What a shell may have set for the real AWS; nothing of it may be followed. */
+const FOREIGN = {
+  AWS_PROFILE: "production",
+  LEDGER_TABLE: "production",
+  QUEUE_URL: "https://sqs.example.com/1/production",
+  ALLOWED_RECIPIENTS: "@production.example",
+};
 
 /** From /proc where there is one: the smallest Linux images come without `ps`. */
 function childrenOf(parent: number | undefined): readonly number[] {
@@ -131,10 +97,10 @@ beforeAll(async () => {
     writeFileSync(join(tools, "curl"), SHIM);
     chmodSync(join(tools, "curl"), 0o755);
   }
-  stack = await start("0");
+  stack = await npmStart(FOREIGN);
 });
 afterAll(async () => {
-  await stop(stack, "SIGKILL");
+  await stack.stop("SIGKILL");
   rmSync(tools, { recursive: true, force: true });
 });
 
@@ -359,12 +325,12 @@ describe("its end", () => {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;
-    const second = await start(String(port));
+    const second = await npmStart({ ...FOREIGN, PORT: String(port) });
     try {
       expect(Number(new URL(second.origin).port)).toBeGreaterThan(port);
-      expect(await stop(second, "SIGINT")).toBe(0);
+      expect(await second.stop("SIGINT")).toBe(0);
     } finally {
-      await stop(second, "SIGKILL");
+      await second.stop("SIGKILL");
       other.close();
     }
   });
@@ -377,7 +343,7 @@ describe("its end", () => {
     const instances = childrenOf(stack.child.pid);
     expect(instances.length).toBeGreaterThan(1);
 
-    expect(await stop(stack, "SIGTERM")).toBe(0);
+    expect(await stack.stop("SIGTERM")).toBe(0);
     await cut;
     for (const pid of instances) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
     const heading = stack.output().slice(0, stack.output().indexOf("# 200"));
