@@ -9,6 +9,7 @@ import { misconfigured } from "../lib/submission/explain.ts";
 import { ledgerKey, opaque } from "../lib/submission/identity.ts";
 import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
 import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
+import { isRecord } from "./events.ts";
 import {
   decodeHttp,
   encodeResult,
@@ -183,10 +184,6 @@ function notAllowed(allow: string): HttpAnswer {
     detail: `This resource takes ${allow}.`,
     headers: { allow },
   });
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Both payload formats become one request on the way in; whatever is thrown, an answer on the way out. */
