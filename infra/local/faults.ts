@@ -6,7 +6,6 @@
  * Rule guarded here: a fault is the server's. The functions are told nothing of it, and meet it on
  * the wire as they would meet a real one.
  */
-import { randomBytes } from "node:crypto";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as wait } from "node:timers/promises";
 import type { SMTPServer, SMTPServerOptions, SMTPServerSession } from "smtp-server";
@@ -101,26 +100,12 @@ function contentHandler(inbox: () => Inbox): NonNullable<SMTPServerOptions["onDa
       }
       const ids = faults.map((fault) => fault?.id);
       if (ids.includes("slow")) await wait(SLOW_SECONDS * 1000, undefined, { ref: false });
-      const queueId = deliver(inbox(), session, raw);
+      const queueId = inbox().take(session, raw);
       if (ids.includes("lost")) return hangUp(this, session);
       callback(null, `Ok: queued as ${queueId}`);
     };
     take().catch((error: Error) => callback(error));
   };
-}
-
-function deliver(inbox: Inbox, session: SMTPServerSession, raw: Buffer): string {
-  const { mailFrom, rcptTo } = session.envelope;
-  const queueId = randomBytes(5).toString("hex").toUpperCase();
-  inbox.add({
-    queueId,
-    receivedAt: new Date(),
-    user: typeof session.user === "string" ? session.user : undefined,
-    from: mailFrom === false ? "" : mailFrom.address,
-    to: rcptTo.map(({ address }) => address),
-    raw,
-  });
-  return queueId;
 }
 
 function hangUp({ connections }: SMTPServer, session: SMTPServerSession): void {

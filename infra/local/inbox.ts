@@ -4,7 +4,9 @@
  * Rule guarded here: a message is kept octet for octet as it came from the wire; whoever looks at
  * it parses it with a library that had no part in composing it.
  */
+import { randomBytes } from "node:crypto";
 import PostalMime, { type Email } from "postal-mime";
+import type { SMTPServerSession } from "smtp-server";
 
 export interface DeliveredMessage {
   /** What the server's reply called it: "queued as …". */
@@ -27,12 +29,23 @@ export class Inbox {
     return this.#messages;
   }
 
-  add(message: DeliveredMessage): void {
-    this.#messages.push(message);
+  /** Keeps what a session has handed over, and tells what the reply is to call it. */
+  take(session: SMTPServerSession, raw: Buffer): string {
+    const { mailFrom, rcptTo } = session.envelope;
+    const queueId = randomBytes(5).toString("hex").toUpperCase();
+    this.#messages.push({
+      queueId,
+      receivedAt: new Date(),
+      user: typeof session.user === "string" ? session.user : undefined,
+      from: mailFrom === false ? "" : mailFrom.address,
+      to: rcptTo.map(({ address }) => address),
+      raw,
+    });
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const wake of waiting) wake();
     for (const tell of this.#watchers) tell();
+    return queueId;
   }
 
   /** Told of every change; the answer ends it. */

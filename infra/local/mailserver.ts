@@ -4,7 +4,6 @@
  * Rule guarded here: the server is not ours. What the demo proves, it proves against an
  * implementation of the protocol that shares no line with the client.
  */
-import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
@@ -112,17 +111,7 @@ function settings(
         const verdict = judge.content?.(raw);
         // Oversized content is refused by the server itself, whatever is answered here.
         if (verdict !== undefined || stream.sizeExceeded) return callback(refusal(verdict));
-        const queueId = randomBytes(5).toString("hex").toUpperCase();
-        const { mailFrom, rcptTo } = session.envelope;
-        inbox.add({
-          queueId,
-          receivedAt: new Date(),
-          user: typeof session.user === "string" ? session.user : undefined,
-          from: mailFrom === false ? "" : mailFrom.address,
-          to: rcptTo.map(({ address }) => address),
-          raw,
-        });
-        callback(null, `Ok: queued as ${queueId}`);
+        callback(null, `Ok: queued as ${inbox.take(session, raw)}`);
       }, callback);
     },
     ...options.server,
