@@ -51,7 +51,7 @@ interface Report {
 export const deployedName = (name: FunctionName): string => `posthaste-local-${name}`;
 
 /** By name or ARN, with or without a qualifier; of whatever stage, as callers have it configured. */
-export function functionOf(given: string): FunctionName | undefined {
+function functionOf(given: string): FunctionName | undefined {
   const own = given.replace(/^.*:function:/, "").replace(/:[^:]*$/, "");
   const name = own.replace(/^posthaste-[A-Za-z0-9]+-/, "");
   return Object.hasOwn(TIMEOUTS, name) ? (name as FunctionName) : undefined;

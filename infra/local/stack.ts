@@ -11,7 +11,7 @@ import { type MailServer, type MailServerOptions, startMailServer } from "./mail
 import type { LocalQueues } from "./queue.ts";
 import { type Secrets, startSecrets } from "./secrets.ts";
 
-export const LOCAL_MAILBOX = "posthaste/local/default";
+const LOCAL_MAILBOX = "posthaste/local/default";
 export const LOCAL_PREFIX = "posthaste/local/";
 export const LOCAL_SENDER = "shop@example.com";
 /** Made to hurt whoever puts credentials together into one string. */

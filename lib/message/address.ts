@@ -61,15 +61,6 @@ export function needsSmtputf8(address: string): boolean {
   return /[^ -~]/.test(address);
 }
 
-/**
- * Whether both are one mailbox for SMTP: domains in any case or IDN form, local parts to the letter,
- * since their case is the receiver's business (RFC 5321 §2.4). What is no address equals only itself.
- */
-export function sameAddress(a: string, b: string): boolean {
-  const [one, other] = [parseAddress(a), parseAddress(b)];
-  return (one.ok ? one.value : a) === (other.ok ? other.value : b);
-}
-
 /** The domain as A-labels in lower case, or the address literal; empty where it is no address. */
 export function domainOf(address: string): string {
   const result = parseAddress(address);

@@ -10,7 +10,7 @@ export const COMMAND_OCTETS = 512;
 /** MAIL with every parameter this client writes; RCPT with NOTIFY and ORCPT (RFC 3461 §4). */
 const EXTENDED_OCTETS = 2048;
 /** RFC 4954 §4: responses may be this long, whatever the limit for commands. */
-export const SASL_OCTETS = 12288;
+const SASL_OCTETS = 12288;
 
 const encoder = new TextEncoder();
 // biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what is looked for

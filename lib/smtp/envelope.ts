@@ -127,7 +127,7 @@ export function notes(message: Submission, offered: Capabilities): readonly stri
 }
 
 /** What a path holds counts beside what the caller says: beyond ASCII it needs the extension. */
-export function needsUtf8(message: Submission): boolean {
+function needsUtf8(message: Submission): boolean {
   const { smtputf8, content, from, recipients } = message;
   return smtputf8 || content.utf8Header || !ascii(from) || !recipients.every(ascii);
 }

@@ -7,7 +7,7 @@ import { type Mailbox, MailboxError, parseMailboxSecret } from "./mailbox.ts";
 import { SecretError, type SecretReader, type SharedState } from "./ports.ts";
 
 /** How long refused credentials rest, in milliseconds. */
-export const REFUSED_REST_MS = 15 * 60_000;
+const REFUSED_REST_MS = 15 * 60_000;
 /** While credentials rest, the secret is looked at this often: it may have been mended. */
 const REFUSED_LOOK_MS = 10_000;
 /** How long a read ahead may take by the wall clock before it counts as lost. */

@@ -14,7 +14,7 @@ import type { Limits, Order, SubmitPorts } from "./submit.ts";
 /** SQS: body and attributes of one message together, in octets. */
 export const QUEUE_LIMIT = 1_048_576;
 /** The longest that SQS keeps a new message back, in seconds. */
-export const LONGEST_DELAY = 900;
+const LONGEST_DELAY = 900;
 
 export interface QueueMessage {
   readonly body: string;

@@ -25,7 +25,7 @@ export function settledOf(result: Pick<Result, "recipients">): readonly Recipien
 }
 
 /** Receives after which a message is given up. */
-export const MOST_RECEIVES = 16;
+const MOST_RECEIVES = 16;
 /** Greylisting's usual least, in seconds. */
 const FIRST = 60;
 /** The same for what a person has to mend first. */

@@ -11,7 +11,7 @@ import { createTokenSource } from "../../lib/submission/token.ts";
 export type Secret = Readonly<Record<string, unknown>>;
 
 /** An instance that has sent nothing yet: no TLS session to resume, as nodemailer has none. */
-export function portsOf(secret: Secret): SubmitPorts {
+function portsOf(secret: Secret): SubmitPorts {
   const text = JSON.stringify(secret);
   let composer: Promise<Composer> | undefined;
   return {

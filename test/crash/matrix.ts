@@ -52,7 +52,7 @@ export function randomFrom(seed: number): () => number {
 }
 
 /** Half of the kills at a point, half at an instant that no point names. */
-export async function randomKill(lab: CrashLab, random: () => number): Promise<readonly Outcome[]> {
+async function randomKill(lab: CrashLab, random: () => number): Promise<readonly Outcome[]> {
   const instant = random() < 0.5;
   const [which, fraction] = [random(), random()];
   if (!instant) return [await lab.crash(POINTS[Math.floor(which * POINTS.length)] as Point)];

@@ -55,7 +55,7 @@ export interface Seen {
 }
 
 /** What a result and the server's count say, in one line. */
-export function rowOf(result: Result, delivered: number): string {
+function rowOf(result: Result, delivered: number): string {
   const again = result.retryable ? ", again" : "";
   const why = result.error ? `: ${result.error.code} in ${result.error.phase}` : "";
   return `${result.outcome}${again}${why}; ${delivered} delivered`;

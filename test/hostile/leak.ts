@@ -44,7 +44,7 @@ const SHORT = 250;
 const STAGES = ["greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "content", "QUIT"];
 
 /** Numbers that a seed brings back (xorshift32). */
-export function randomOf(seed: number): () => number {
+function randomOf(seed: number): () => number {
   let state = seed | 0 || 1;
   return () => {
     state ^= state << 13;

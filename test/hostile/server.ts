@@ -435,7 +435,7 @@ function hello(script: Script, tls: boolean): string {
 }
 
 /** A reply of several lines, the last CRLF left out. */
-export function multi(code: number, lines: readonly string[]): string {
+function multi(code: number, lines: readonly string[]): string {
   const last = lines.length - 1;
   return lines.map((text, at) => `${code}${at === last ? " " : "-"}${text}`).join("\r\n");
 }

@@ -55,7 +55,7 @@ async function row(scenario: Scenario, identities: Identities): Promise<Row> {
   }
 }
 
-export function asExpected({ scenario, seen, faults }: Row): boolean {
+function asExpected({ scenario, seen, faults }: Row): boolean {
   return seen === scenario.expected && faults.length === 0;
 }
 

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { AWS_ENVIRONMENT } from "../support/lambda.ts";
 import { type Completed, type RuntimeFault, startRuntimeApi } from "./runtime-api.ts";
 
-export const ricRoot = process.env["POSTHASTE_RIC_ROOT"] ?? "/var/cache/posthaste-ric";
+const ricRoot = process.env["POSTHASTE_RIC_ROOT"] ?? "/var/cache/posthaste-ric";
 const CLIENT = join(ricRoot, "aws-lambda-ric", "index.mjs");
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 

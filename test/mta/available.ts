@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 export type MtaName = "postfix" | "dovecot" | "exim" | "opensmtpd";
 
-export const mtaRoot = process.env.POSTHASTE_MTA_ROOT ?? "/var/cache/posthaste-mta";
+const mtaRoot = process.env.POSTHASTE_MTA_ROOT ?? "/var/cache/posthaste-mta";
 
 /** What tests ask for: a server, or Postfix whose mail can be read over IMAP. */
 export type Wanted = MtaName | "imap";
