@@ -95,7 +95,9 @@ async function identityOf(cert: string | undefined, key: string | undefined) {
   const ca = join(folder, "ca.pem");
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   // Without a handler of its own the signal would leave the folder behind.
-  process.once("SIGINT", () => process.exit(EXIT.interrupted));
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => process.exit(EXIT.interrupted));
+  }
   writeFileSync(ca, made.ca);
   return { cert: made.cert, key: made.key, ca };
 }

@@ -1,7 +1,8 @@
 /** Conversations that are pasted and played: every dialogue of ours, and what people have at hand. */
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
 import { type MailServer, startMailServer } from "../../infra/local/mailserver.ts";
@@ -208,6 +209,20 @@ describe("posthaste replay", () => {
     folder.write("nothing.txt", "hello\n");
     const { code } = await posthaste(["replay", file], { cwd: folder.path });
     expect(code).toBe(exit);
+  });
+
+  it.each(["SIGINT", "SIGTERM"] as const)("takes its authority along on %s", async (signal) => {
+    const file = folder.write("waits.txt", "S: 220 hi\nC: QUIT\nS: 221 bye\n");
+    let made = "";
+    const { code } = await posthaste(["replay", file, "--tls"], {
+      onOutput: (child, output) => {
+        made ||= /tls\.ca: (.+)\n/.exec(output)?.[1] ?? "";
+        if (existsSync(made)) child.kill(signal);
+      },
+    });
+    expect(code).toBe(130);
+    expect(made).toContain("posthaste-replay-");
+    expect(existsSync(dirname(made))).toBe(false);
   });
 
   it("says why where it cannot begin", async () => {
