@@ -144,8 +144,13 @@ export interface InvocationContext {
   readonly getRemainingTimeInMillis?: () => number;
 }
 
+export type InvocationLimits = Limits & Required<Pick<Limits, "timeToRecord">>;
+
 /** @param most the longest it may take whatever the function's own timeout says */
-export function limitsOf(context: InvocationContext | undefined, most = UNBOUNDED_MS): Limits {
+export function limitsOf(
+  context: InvocationContext | undefined,
+  most = UNBOUNDED_MS,
+): InvocationLimits {
   const begun = performance.now();
   const own = () => context?.getRemainingTimeInMillis?.() ?? Number.POSITIVE_INFINITY;
   // A function with little time keeps back less of it.

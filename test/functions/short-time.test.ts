@@ -155,6 +155,33 @@ describe("with little time left", () => {
     });
   });
 
+  it("SQS is silent: the batch is answered for, and what was sent is not sent again", async () => {
+    const sqs = await startFunction("sqs", {
+      ...environment,
+      FAILED_QUEUE_URL: `${silence}/0/failed`,
+      AWS_ENDPOINT_URL_SQS: silence,
+      ALLOWED_RECIPIENTS: "@example.com",
+    });
+    const record = (messageId: string, to: string) => ({
+      messageId,
+      receiptHandle: messageId,
+      eventSourceARN: "arn:aws:sqs:us-east-1:0:requests",
+      body: JSON.stringify({ ...MESSAGE, to }),
+    });
+    const Records = [record("sent", "a@example.com"), record("refused", "a@elsewhere.test")];
+    const answer = await sqs.invoke({ Records }, LEFT_MS);
+    await sqs.stop();
+    expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: "refused" }] });
+  });
+
+  it("S3 is silent about an object that came as an event: the function says that it failed", async () => {
+    const s3 = await startFunction("s3", { ...environment, AWS_ENDPOINT_URL_S3: silence });
+    const object = { bucket: { name: "mail" }, object: { key: "a.json", sequencer: "1" } };
+    const event = { Records: [{ eventName: "ObjectCreated:Put", s3: object }] };
+    await expect(s3.invoke(event, LEFT_MS)).rejects.toThrow("object_unavailable");
+    await s3.stop();
+  });
+
   it("the token endpoint is silent: deferred, and retryable", async () => {
     const result = await invoked({}, { mailbox: "oauth" });
     expect(result).toMatchObject({
