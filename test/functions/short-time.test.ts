@@ -155,6 +155,29 @@ describe("with little time left", () => {
     });
   });
 
+  it("the ledger is silent to who looks a message up, or wants it sent again: 503", async () => {
+    const api = await startFunction("api", {
+      ...environment,
+      LEDGER_TABLE: "ledger",
+      AWS_ENDPOINT_URL_DYNAMODB: silence,
+    });
+    for (const [method, rawPath] of [
+      ["GET", "/messages/one"],
+      ["POST", "/messages/one/resend"],
+    ]) {
+      const event = {
+        rawPath,
+        requestContext: { http: { method } },
+        body: JSON.stringify(MESSAGE),
+      };
+      const answer = await api.invoke(event, LEFT_MS);
+      expect(answer.statusCode).toBe(503);
+      expect(answer.headers).toMatchObject({ "retry-after": "60" });
+      expect(JSON.parse(answer.body).code).toBe("ledger_unavailable");
+    }
+    await api.stop();
+  });
+
   it("SQS is silent: the batch is answered for, and what was sent is not sent again", async () => {
     const sqs = await startFunction("sqs", {
       ...environment,
