@@ -7,6 +7,8 @@ import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
 import { misconfigured } from "../lib/submission/explain.ts";
 import { ledgerKey, opaque } from "../lib/submission/identity.ts";
+import { inTime } from "../lib/submission/in-time.ts";
+import { type Ledger, LedgerError } from "../lib/submission/ledger.ts";
 import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
 import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
 import { isRecord } from "./events.ts";
@@ -17,6 +19,7 @@ import {
   type HttpRequest,
   json,
   problem,
+  RETRY_AFTER,
 } from "./http.ts";
 import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 
@@ -42,17 +45,30 @@ async function route(
   if (request.method !== (resend ? "POST" : "GET")) return notAllowed(resend ? "POST" : "GET");
   const key = decoded(id);
   if (key === undefined) return notFound("The id is not properly percent-encoded.");
-  return resend ? send(request, context, key) : look(request, key);
+  return resend ? send(request, context, key) : look(request, context, key);
 }
 
 /** State and result of a message, as the ledger has them. */
-async function look(request: HttpRequest, id: string): Promise<HttpAnswer> {
+async function look(
+  request: HttpRequest,
+  context: InvocationContext | undefined,
+  id: string,
+): Promise<HttpAnswer> {
   const ledger = await wiring().ports.ledger?.();
   if (ledger === undefined) return noLedger();
-  const found = await ledger.find(ledgerKey(request.query["mailbox"], id));
+  const key = ledgerKey(request.query["mailbox"], id);
+  const found = await find(ledger, key, limitsOf(context, GATEWAY_MS));
   if (found === undefined) return unknownMessage();
   const state = found.state === "claimed" || found.state === "sending" ? "sending" : found.state;
   return json(200, { id, state, date: found.date, result: found.result ?? null });
+}
+
+/** @throws LedgerError also where the ledger does not answer in time */
+async function find(ledger: Ledger, key: string, { timeLeft }: Limits) {
+  const finding = ledger.find(key).catch((error: unknown) => {
+    throw new LedgerError(error);
+  });
+  return inTime(finding, timeLeft(), () => new LedgerError({ name: "TimeoutError" }));
 }
 
 function noLedger(): HttpAnswer {
@@ -99,15 +115,16 @@ async function send(
   }
   try {
     const { ports, queues, tell } = wiring();
+    const limits = limitsOf(context, GATEWAY_MS - start);
     if (again !== undefined) {
       const ledger = await ports.ledger?.();
       if (ledger === undefined) return noLedger();
       // Once more is only what was there: a mistyped id must not become a new message.
       const { mailbox } = isRecord(input) ? input : {};
       const scope = typeof mailbox === "string" ? mailbox : undefined;
-      if ((await ledger.find(ledgerKey(scope, again))) === undefined) return unknownMessage();
+      const found = await find(ledger, ledgerKey(scope, again), limits);
+      if (found === undefined) return unknownMessage();
     }
-    const limits = limitsOf(context, GATEWAY_MS - start);
     const correlationId = correlationOf(request, id);
     const order: Order = { input, id, date: new Date(), correlationId };
     // Without a queue the preference is not honoured, and the answer does not say that it was.
@@ -170,6 +187,16 @@ function malformed(path: string, message: string): HttpAnswer {
   });
 }
 
+function unreachable({ message, retryable }: LedgerError): HttpAnswer {
+  return problem({
+    status: retryable ? 503 : 502,
+    code: "ledger_unavailable",
+    title: "The record of messages cannot be asked",
+    detail: message,
+    ...(retryable && { headers: { "retry-after": RETRY_AFTER } }),
+  });
+}
+
 const unknownMessage = (): HttpAnswer => notFound("There is no message with this id.");
 
 function notFound(detail: string): HttpAnswer {
@@ -195,6 +222,10 @@ const gateway: middy.MiddlewareObj<unknown, HttpAnswer> = {
     return undefined;
   },
   onError: (call) => {
+    if (call.error instanceof LedgerError) {
+      call.response = unreachable(call.error);
+      return;
+    }
     const name = call.error?.name ?? "Error";
     process.stderr.write(
       `${JSON.stringify({ level: "error", message: "unexpected error", name })}\n`,

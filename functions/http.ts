@@ -104,7 +104,7 @@ export function problem({ status, code, headers, ...rest }: Problem): HttpAnswer
 }
 
 /** Seconds after which a deferred message is worth another try: greylisting's usual least. */
-const RETRY_AFTER = "60";
+export const RETRY_AFTER = "60";
 
 /** What a result is in HTTP. */
 export function encodeResult(result: Result): HttpAnswer {

@@ -5,8 +5,10 @@
  */
 
 import { opaque } from "../lib/submission/identity.ts";
+import { inTime } from "../lib/submission/in-time.ts";
 import { unsent } from "../lib/submission/outcome.ts";
 import type { ObjectError } from "../lib/submission/queue.ts";
+import type { Limits } from "../lib/submission/submit.ts";
 import {
   dateOf,
   type Incoming,
@@ -19,13 +21,14 @@ import {
   settleAll,
   unwrap,
 } from "./events.ts";
-import { type InvocationContext, wiring } from "./wiring.ts";
+import { type InvocationContext, limitsOf, wiring } from "./wiring.ts";
 
 export async function handler(event: unknown, context?: InvocationContext): Promise<void> {
   const records = recordsOf(event).filter((record) => !isOther(record));
   const fallback = requestId(context);
+  const limits = limitsOf(context);
   const incoming = await Promise.all(
-    records.map((record, index) => messageOf(record, `${fallback}-${index}`)),
+    records.map((record, index) => messageOf(record, `${fallback}-${index}`, limits)),
   );
   await settleAll("s3", incoming, context);
 }
@@ -36,7 +39,11 @@ function isOther(record: unknown): boolean {
   return typeof name === "string" && !/^(s3:)?ObjectCreated:/.test(name);
 }
 
-async function messageOf(record: unknown, fallback: string): Promise<Incoming> {
+async function messageOf(
+  record: unknown,
+  fallback: string,
+  { timeLeft }: Limits,
+): Promise<Incoming> {
   const { s3, eventTime, responseElements } = isRecord(record) ? record : {};
   const putBy = isRecord(responseElements) ? responseElements["x-amz-request-id"] : undefined;
   const { bucket, object } = isRecord(s3) ? s3 : {};
@@ -56,7 +63,8 @@ async function messageOf(record: unknown, fallback: string): Promise<Incoming> {
   const kind = /\.(json|eml)$/i.exec(key)?.[1]?.toLowerCase();
   if (kind === undefined) return refused(known, reference, "is in no .json or .eml object");
   try {
-    const octets = await (await wiring().queues.objects()).read(reference);
+    const reading = (await wiring().queues.objects()).read(reference);
+    const octets = await inTime(reading, timeLeft(), () => new Error("It is not read in time."));
     if (kind === "json") return unwrap(Buffer.from(octets).toString("utf8"), known);
     const input = { raw: Buffer.from(withoutBcc(octets), "latin1").toString("base64") };
     return { order: { autoSubmitted: true, ...known, input } };

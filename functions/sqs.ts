@@ -7,6 +7,7 @@ import { ConfigError } from "../lib/config.ts";
 import { parseRequest } from "../lib/message/schema.ts";
 import { submitBatch } from "../lib/submission/batch.ts";
 import { bodyHash, ledgerKey, opaque } from "../lib/submission/identity.ts";
+import { inTime } from "../lib/submission/in-time.ts";
 import { type Result, unsent } from "../lib/submission/outcome.ts";
 import {
   CARRIED,
@@ -41,7 +42,13 @@ import {
   requestId,
   unwrap,
 } from "./events.ts";
-import { type InvocationContext, limitsOf, type Wiring, wiring } from "./wiring.ts";
+import {
+  type InvocationContext,
+  type InvocationLimits,
+  limitsOf,
+  type Wiring,
+  wiring,
+} from "./wiring.ts";
 
 export interface BatchAnswer {
   readonly batchItemFailures: readonly { readonly itemIdentifier: string }[];
@@ -96,12 +103,18 @@ export async function handler(event: unknown, context?: InvocationContext): Prom
       const known = { requestId: requestId(context), receives: record.receives };
       wired.tell({ source: "sqs", result, ...record.order, ...known });
     }
-    const seconds = result ? await conclude(wired, record, result) : soon();
+    const seconds = result ? await conclude(wired, record, result, limits) : soon();
     if (seconds !== undefined) returned.push({ record, seconds });
   }
-  await postpone(wired, returned);
+  await inTime(postpone(wired, returned), limits.timeToRecord(), silent).catch(() => {});
   return failures(returned.map(({ record }) => record.messageId));
 }
+
+/**
+ * A queue that does not answer must not keep the batch from being answered for: without that, all of
+ * it comes back.
+ */
+const silent = () => new Error("The queue did not answer in the time that was left.");
 
 /** Lambda takes an empty identifier for the failure of the whole batch. */
 function failures(ids: readonly unknown[]): BatchAnswer {
@@ -186,6 +199,7 @@ async function conclude(
   wired: Wiring,
   record: Received,
   result: Result,
+  { timeToRecord }: InvocationLimits,
 ): Promise<number | undefined> {
   const verdict = verdictOf(result);
   if (verdict === "done") return undefined;
@@ -196,10 +210,12 @@ async function conclude(
   const settled = settledOf(result).length;
   if (verdict === "again" && !over) {
     if (lasting || settled === settledBefore(record)) return delay;
-    if (await handOver(wired, record, result, delay)) return undefined;
+    const handing = handOver(wired, record, result, delay);
+    if (await inTime(handing, timeToRecord(), silent).catch(() => false)) return undefined;
   }
   const why = verdict === "failed" ? "failed" : over ? "given up" : "could not be tried again";
-  const aside = await laidBefore(wired, { source: "sqs", order: record.order, result, why });
+  const laying = laidBefore(wired, { source: "sqs", order: record.order, result, why });
+  const aside = await inTime(laying, timeToRecord(), silent).catch(() => false);
   if (aside || (!lasting && settled > 0 && result.outcome !== "rejected")) return undefined;
   return delay;
 }

@@ -133,6 +133,8 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 
 /** What is kept back for the result, the log and the ledger, in milliseconds. */
 const RESERVE_MS = 1_000;
+/** Of that, for the ledger: the log and the answer come after it. */
+const RECORD_SHARE = 3 / 4;
 /** Where nobody says how long there is. */
 const UNBOUNDED_MS = 5 * 60_000;
 
@@ -142,15 +144,21 @@ export interface InvocationContext {
   readonly getRemainingTimeInMillis?: () => number;
 }
 
+export type InvocationLimits = Limits & Required<Pick<Limits, "timeToRecord">>;
+
 /** @param most the longest it may take whatever the function's own timeout says */
-export function limitsOf(context: InvocationContext | undefined, most = UNBOUNDED_MS): Limits {
+export function limitsOf(
+  context: InvocationContext | undefined,
+  most = UNBOUNDED_MS,
+): InvocationLimits {
   const begun = performance.now();
+  const own = () => context?.getRemainingTimeInMillis?.() ?? Number.POSITIVE_INFINITY;
+  // A function with little time keeps back less of it.
+  const reserve = () => Math.min(RESERVE_MS, own() / 4);
+  const timeLeft = () =>
+    Math.max(0, Math.min(own() - reserve(), most - (performance.now() - begun)));
   return {
-    timeLeft: () => {
-      const own = context?.getRemainingTimeInMillis?.() ?? Number.POSITIVE_INFINITY;
-      // A function with little time keeps back less of it.
-      const reserve = Math.min(RESERVE_MS, own / 4);
-      return Math.max(0, Math.min(own - reserve, most - (performance.now() - begun)));
-    },
+    timeLeft,
+    timeToRecord: () => Math.max(timeLeft(), Math.min(RESERVE_MS, own()) * RECORD_SHARE),
   };
 }

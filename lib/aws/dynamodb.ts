@@ -17,13 +17,25 @@ import type { SharedState } from "../submission/ports.ts";
 
 type Item = NonNullable<PutItemCommand["input"]["Item"]>;
 
+/** Milliseconds to an answer, for each attempt: what takes longer has been lost on the way. */
+const ANSWER_MS = 2_000;
+
 /** One client for all that is kept in the table. */
 export function dynamoTable(table: string): { ledger: LedgerStore; shared: SharedState } {
-  const client = new DynamoDBClient({ maxAttempts: 4 });
+  const client = new DynamoDBClient({
+    maxAttempts: 4,
+    requestHandler: {
+      connectionTimeout: ANSWER_MS,
+      requestTimeout: ANSWER_MS,
+      throwOnRequestTimeout: true,
+    },
+  });
   return { ledger: ledger(client, table), shared: shared(client, table) };
 }
 
 function shared(client: DynamoDBClient, table: string): SharedState {
+  // A help and no condition: nobody waits long for it.
+  const soon = () => ({ abortSignal: AbortSignal.timeout(ANSWER_MS) });
   return {
     async count(key, amount, most, expires) {
       if (amount > most) return false;
@@ -41,6 +53,7 @@ function shared(client: DynamoDBClient, table: string): SharedState {
               ":expires": { N: String(expires) },
             },
           }),
+          soon(),
         );
         return true;
       } catch (error) {
@@ -50,11 +63,12 @@ function shared(client: DynamoDBClient, table: string): SharedState {
     },
     async note(key, text, expires) {
       const Item = { pk: { S: key }, text: { S: text }, expires: { N: String(expires) } };
-      await client.send(new PutItemCommand({ TableName: table, Item }));
+      await client.send(new PutItemCommand({ TableName: table, Item }), soon());
     },
     async recall(key) {
       const { Item: item } = await client.send(
         new GetItemCommand({ TableName: table, Key: { pk: { S: key } }, ConsistentRead: true }),
+        soon(),
       );
       // Deletion lags: an expired note is none.
       return Number(item?.["expires"]?.N ?? 0) * 1000 > Date.now() ? item?.["text"]?.S : undefined;

@@ -64,7 +64,8 @@ export async function check(
   try {
     const wired = ports();
     const secretId = secretOf(wired.config, parsed.data);
-    return await checkMailbox(wired, secretId, await wired.mailboxes.load(secretId), limits);
+    const mailbox = await wired.mailboxes.load(secretId, limits.timeLeft());
+    return await checkMailbox(wired, secretId, mailbox, limits);
   } catch (error) {
     return failed(explainPreparation(error));
   }

@@ -7,6 +7,7 @@ import { prepareCredentials } from "../sasl/prepare.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { SmtpError } from "../smtp/error.ts";
 import type { SessionReport } from "../smtp/report.ts";
+import { signalIn } from "./in-time.ts";
 import { type Mailbox, secretsOf } from "./mailbox.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 import type { Relay, SendOptions, Sent, Target, TokenSource } from "./ports.ts";
@@ -41,10 +42,10 @@ export async function deliver(
   submissions: readonly Submission[],
   options: () => SendOptions,
 ): Promise<Delivery> {
-  const first = await attempt(ports, mailbox, submissions, options());
+  const first = await attempt(ports, mailbox, submissions, options);
   if ("resting" in first) return { mailbox, sent: first };
   if (!loginRefused(first.report)) return { mailbox, sent: first };
-  const fresh = await ports.mailboxes.refresh(secretId, mailbox);
+  const fresh = await ports.mailboxes.refresh(secretId, mailbox, options().timeLeft);
   const rotated = fresh.fingerprint !== mailbox.fingerprint;
   const renewed = !rotated && first.token !== undefined && mailbox.oauth2 !== undefined;
   if (renewed && mailbox.oauth2) ports.tokens.invalidate(mailbox.oauth2, first.token as string);
@@ -53,7 +54,7 @@ export async function deliver(
     await ports.mailboxes.refuse(mailbox, reason(first.report));
   }
   if (!rotated && !renewed) return { mailbox, sent: first };
-  const again = { ...options(), after: first };
+  const again = () => ({ ...options(), after: first });
   // The server may still echo what it refused.
   const second = await attempt(ports, fresh, submissions, again, first.secrets);
   if (!("resting" in second) && second.token !== undefined && loginRefused(second.report)) {
@@ -68,17 +69,19 @@ async function attempt(
   ports: DeliveryPorts,
   mailbox: Mailbox,
   submissions: readonly Submission[],
-  options: SendOptions,
+  options: () => SendOptions,
   earlier: readonly string[] = [],
 ): Promise<Attempt> {
   const run = async (): Promise<{ value: Attempt; proven: boolean }> => {
     // Looked at only when it is this one's turn: the attempt before may have been refused.
     const resting = await ports.mailboxes.resting(mailbox);
     if (resting !== undefined) return { value: { resting }, proven: false };
-    const token = mailbox.oauth2 && (await ports.tokens.get(mailbox.oauth2, options.signal));
+    const { timeLeft, signal } = options();
+    const token =
+      mailbox.oauth2 && (await ports.tokens.get(mailbox.oauth2, signalIn(timeLeft, signal)));
     const own = await target(ports, mailbox, token);
     const secrets = [...own.secrets, ...earlier];
-    const sent = await ports.relay.send({ ...own, secrets }, submissions, options);
+    const sent = await ports.relay.send({ ...own, secrets }, submissions, options());
     const value = { ...sent, secrets, ...(token !== undefined && { token }) };
     if (loginRefused(sent.report) && token === undefined) {
       // Said at once, before the next one's turn comes.

@@ -225,7 +225,7 @@ export function readSecret<T extends z.core.$ZodType>(schema: T, secret: string)
   const faults = parsed.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
       ? `${[...issue.path, ""].join(".")}${issue.keys.join(", ")} is not a known field`
-      : `${issue.path.join(".") || "the secret"} ${fault(issue.message)}`,
+      : `${issue.path.join(".") || "the secret"} ${fault(issue)}`,
   );
   throw new MailboxError(
     "mailbox_invalid",
@@ -233,11 +233,10 @@ export function readSecret<T extends z.core.$ZodType>(schema: T, secret: string)
   );
 }
 
-/** zod's own words for a wrong type begin with "Invalid input". */
-function fault(message: string): string {
-  return message
-    .replace(/^Invalid input: expected (.*), received undefined$/, "is missing ($1)")
-    .replace(/^Invalid input: expected (.*), received (.*)$/, "must be $1, not $2");
+/** A wrong type has no words of its own; what was there instead is not told, and may be nothing. */
+function fault(issue: z.core.$ZodIssue): string {
+  if (issue.code !== "invalid_type" || issue.message !== "Invalid input") return issue.message;
+  return `is missing, or not of type ${issue.expected}`;
 }
 
 const DEFAULT_PORT = { implicit: 465, starttls: 587, none: 25 } as const;

@@ -3,6 +3,7 @@
  * last good content serves while Secrets Manager does not answer. Credentials that a server refused
  * are remembered, so that no account is ever locked by trying again.
  */
+import { inTime } from "./in-time.ts";
 import { type Mailbox, MailboxError, parseMailboxSecret } from "./mailbox.ts";
 import { SecretError, type SecretReader, type SharedState } from "./ports.ts";
 
@@ -47,24 +48,31 @@ export class Mailboxes {
     this.#read(id).catch(() => {});
   }
 
-  /** @throws MailboxError */
-  async load(id: string): Promise<Mailbox> {
+  /**
+   * @param milliseconds how long it may take
+   * @throws MailboxError
+   */
+  async load(id: string, milliseconds = Number.POSITIVE_INFINITY): Promise<Mailbox> {
     this.#dropLost(id);
     const held = this.#held.get(id);
-    if (held === undefined) return this.#read(id);
+    if (held === undefined) return this.#readIn(milliseconds, id);
     const age = this.#options.now() - held.readAt;
     const life = this.#options.cacheSeconds * 1000;
     const limit = this.refusal(held.mailbox) ? Math.min(REFUSED_LOOK_MS, life) : life;
     if (age < limit) return held.mailbox;
-    return this.#readOrStale(id, held.mailbox);
+    return this.#readOrStale(id, held.mailbox, milliseconds);
   }
 
   /** Read the secret now: has it changed? Its last good content where it cannot be read. */
-  async refresh(id: string, refused: Mailbox): Promise<Mailbox> {
+  async refresh(
+    id: string,
+    refused: Mailbox,
+    milliseconds = Number.POSITIVE_INFINITY,
+  ): Promise<Mailbox> {
     const held = this.#held.get(id)?.mailbox;
     // Another submission may have seen the rotation first.
     if (held !== undefined && held.fingerprint !== refused.fingerprint) return held;
-    return this.#readOrStale(id, refused);
+    return this.#readOrStale(id, refused, milliseconds);
   }
 
   /** Remember that a server refused these credentials, and let other instances know. */
@@ -143,13 +151,23 @@ export class Mailboxes {
     this.#flights.delete(id);
   }
 
-  async #readOrStale(id: string, last: Mailbox): Promise<Mailbox> {
+  async #readOrStale(id: string, last: Mailbox, milliseconds: number): Promise<Mailbox> {
     try {
-      return await this.#read(id);
+      return await this.#readIn(milliseconds, id);
     } catch (error) {
       if (error instanceof MailboxError && error.retryable) return last;
       throw error;
     }
+  }
+
+  #readIn(milliseconds: number, id: string): Promise<Mailbox> {
+    const flight = this.#read(id);
+    return inTime(flight, milliseconds, () => {
+      // The instance may be frozen before it ends: whoever asks next asks anew.
+      if (this.#flights.get(id) === flight) this.#flights.delete(id);
+      const why = "could not be read in the time that this invocation had left";
+      return new MailboxError("mailbox_unavailable", `The secret ${id} ${why}.`, true);
+    });
   }
 
   #read(id: string): Promise<Mailbox> {

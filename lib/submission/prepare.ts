@@ -9,6 +9,7 @@ import { type MailRequest, parseRequest } from "../message/schema.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { forbidden, malformed, unprepared } from "./explain.ts";
 import { bodyHash, correlationOf, ledgerKey, messageIdFor } from "./identity.ts";
+import { inTime } from "./in-time.ts";
 import { type Ledger, LedgerError, type LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
@@ -57,14 +58,15 @@ export async function prepare(
     const claimed = await claimFor(ports, { order, id, request }, limits);
     if (claimed !== undefined && "outcome" in claimed) return claimed;
     claim = claimed;
-    const mailbox = await ports.mailboxes.load(secretId);
+    const mailbox = await ports.mailboxes.load(secretId, limits.timeLeft());
     const known = { order, id, request, secretId, mailbox, claim };
-    const ready = await assemble(ports, known, await loading);
-    return "outcome" in ready ? await conclude(claim, ready) : ready;
+    const assembling = assemble(ports, known, await loading);
+    const ready = await inTime(assembling, limits.timeLeft(), attachmentsLate);
+    return "outcome" in ready ? await conclude(claim, ready, limits) : ready;
   } catch (error) {
     const refused = error instanceof MailboxError && error.code === "mailbox_refused";
     const outcome = refused ? "rejected" : "deferred";
-    return conclude(claim, unprepared(request, id, outcome, error));
+    return conclude(claim, unprepared(request, id, outcome, error), limits);
   }
 }
 
@@ -84,9 +86,10 @@ async function claimFor(
     correlationId: correlationOf(request, correlationId),
   };
   const lease = limits.timeLeft() + LEASE_MARGIN_MS;
-  const claim = await ledger.claim(asked, lease, order.again).catch((error: unknown) => {
+  const claiming = ledger.claim(asked, lease, order.again).catch((error: unknown) => {
     throw new LedgerError(error);
   });
+  const claim = await inTime(claiming, limits.timeLeft(), ledgerLate);
   switch (claim.is) {
     case "held":
       return { ledger, record: claim.record, before: claim.before };
@@ -98,6 +101,16 @@ async function claimFor(
       return unsent(id, "rejected", CONFLICT);
   }
 }
+
+const ledgerLate = () => new LedgerError({ name: "TimeoutError" });
+
+/** Nothing else in a message is waited for. */
+const attachmentsLate = () =>
+  Object.assign(new Error("The attachments could not be read in the time that was left."), {
+    name: "AttachmentError",
+    code: "attachment_unavailable",
+    retryable: true,
+  });
 
 /** An invocation may outlive the time it was given, by what Lambda takes to end it. */
 const LEASE_MARGIN_MS = 60_000;
@@ -114,10 +127,16 @@ export const CONFLICT: ErrorResult = {
 };
 
 /** The result of the whole message, kept in the ledger where there is one. */
-export async function conclude(claim: Held | undefined, result: Result): Promise<Result> {
+export async function conclude(
+  claim: Held | undefined,
+  result: Result,
+  { timeToRecord = () => Number.POSITIVE_INFINITY }: Limits,
+): Promise<Result> {
   const whole = wholeOf(claim, result);
   try {
-    await claim?.ledger.settle(claim.record, whole);
+    if (claim) {
+      await inTime(claim.ledger.settle(claim.record, whole), timeToRecord(), ledgerLate);
+    }
   } catch {
     // The result stands. What the ledger keeps is at worst "sending", which counts as uncertain.
   }

@@ -34,6 +34,8 @@ export interface Order {
 export interface Limits {
   /** Milliseconds this invocation has left, the reserve for reporting taken off. */
   readonly timeLeft: () => number;
+  /** The same for recording the result, for which some of the reserve is meant; absent: no end. */
+  readonly timeToRecord?: () => number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -115,7 +117,9 @@ async function send(
   limits: Limits,
 ): Promise<readonly Result[]> {
   const results = (await paced(ports, group, limits)).map(bounded);
-  return Promise.all(group.map(({ claim }, index) => conclude(claim, results[index] as Result)));
+  return Promise.all(
+    group.map(({ claim }, index) => conclude(claim, results[index] as Result, limits)),
+  );
 }
 
 /** Only as many as the mailbox's `maxPerMinute` leaves room for; the others wait for the next. */

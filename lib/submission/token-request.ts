@@ -45,6 +45,10 @@ type Method = "post" | "basic" | "none";
 /** The reason to abort with when the endpoint took too long. */
 export const timedOut = Symbol("timed out");
 
+export function tooLate(): TokenError {
+  return new TokenError("timeout", "no access token: the endpoint did not answer in time", true);
+}
+
 export function aborted(): TokenError {
   return new TokenError("aborted", "no access token: the caller gave up waiting", true);
 }
@@ -184,7 +188,7 @@ function explain(
   oauth2: OAuth2,
 ): TokenError {
   if (signal.reason === timedOut) {
-    return new TokenError("timeout", "no access token: the endpoint did not answer in time", true);
+    return tooLate();
   }
   if (error instanceof TokenError) return error;
   if (signal.aborted) return aborted();

@@ -4,14 +4,22 @@
  * It guards that one mailbox has one request under way at a time, and that no error carries a secret.
  */
 import { createHash } from "node:crypto";
-import { aborted, fetchToken, type Grant, type OAuth2, timedOut } from "./token-request.ts";
+import {
+  aborted,
+  fetchToken,
+  type Grant,
+  type OAuth2,
+  type TokenError,
+  timedOut,
+  tooLate,
+} from "./token-request.ts";
 
 export { type OAuth2, TokenError } from "./token-request.ts";
 
 export interface TokenSource {
   /**
    * An access token with at least a minute to live, where its server says how long it lives.
-   * @throws TokenError, with code `aborted` when `signal` fires first
+   * @throws TokenError, with code `aborted` when `signal` fires first, or `timeout` if its time was up
    */
   get(oauth2: OAuth2, signal?: AbortSignal): Promise<string>;
   /** Forgets the token a mail server refused, so that the next `get` fetches; another one is kept. */
@@ -77,7 +85,7 @@ export function createTokenSource(options: TokenSourceOptions = {}): TokenSource
 
   return {
     async get(oauth2, signal) {
-      if (signal?.aborted) throw aborted();
+      if (signal?.aborted) throw gaveUp(signal);
       const entry = entryOf(oauth2);
       if (entry.token !== undefined && now() < entry.token.spentAt) return entry.token.value;
       entry.flight ??= takeOff(oauth2, entry);
@@ -96,7 +104,7 @@ async function join(entry: Entry, flight: Flight, signal?: AbortSignal): Promise
   let giveUp: (() => void) | undefined;
   try {
     return await new Promise<string>((resolve, reject) => {
-      giveUp = () => reject(aborted());
+      giveUp = () => reject(gaveUp(signal));
       signal?.addEventListener("abort", giveUp, { once: true });
       flight.token.then(resolve, reject);
     });
@@ -108,6 +116,11 @@ async function join(entry: Entry, flight: Flight, signal?: AbortSignal): Promise
       flight.controller.abort(abandoned);
     }
   }
+}
+
+/** Whose time was up is told so; whoever left has gone. */
+function gaveUp(signal: AbortSignal | undefined): TokenError {
+  return signal?.reason?.name === "TimeoutError" ? tooLate() : aborted();
 }
 
 const abandoned = Symbol("abandoned");
