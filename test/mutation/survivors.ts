@@ -125,6 +125,47 @@ export const SURVIVORS: readonly Survivor[] = [
     mutants: ['"*" → ""', '"." → ""'],
   },
   {
+    file: "lib/smtp/dialogue.ts",
+    why: "Where the expression matches, it has its groups, and a text with `***` in it has two sides; where it does not match, nothing is looked at. A conversation has a first line.",
+    mutants: [
+      UNREACHABLE,
+      '[] → ["Stryker was here"]',
+      UNREACHABLE,
+      UNREACHABLE,
+      "lines[0]?.from → lines[0].from",
+    ],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "Every conversation begins by reading the greeting, or with a handshake, before which nothing leaves.",
+    mutants: ['"greeting" → ""'],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "No octets encode to none and add none; they are passed over to save the call.",
+    mutants: ["piece.length === 0 → false", "octets.length === 0 → false"],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "That the two differ has just been found.",
+    mutants: ["encoder.size > content.size → encoder.size >= content.size"],
+  },
+  {
+    file: "lib/smtp/io/own-name.ts",
+    why: "An interface has a list of addresses; TypeScript asks for a default.",
+    mutants: ['[] → ["Stryker was here"]'],
+  },
+  {
+    file: "lib/smtp/io/stopwatch.ts",
+    why: "As long as nothing has been settled it runs on, open or not; and the two ends of a transaction are set together.",
+    mutants: [
+      "false → true",
+      "from !== undefined && to !== undefined → from !== undefined || to !== undefined",
+      "from !== undefined → true",
+      "to !== undefined → true",
+    ],
+  },
+  {
     file: "lib/smtp/envelope.ts",
     why: "The keyword has just been found there; the question mark is TypeScript's.",
     mutants: [
