@@ -81,13 +81,13 @@ const io = (name: string, tests: readonly string[], patience?: number): Room => 
 
 /** Over real sockets, each mutant a second and more. */
 const sockets: readonly Room[] = [
-  io("tls-sessions", ["tls-sessions"]),
+  io("tls-sessions", ["session-store", "tls-sessions"]),
   io("ahead", ["ahead"]),
   io("proxy", ["proxy"]),
-  io("binding", ["connecting"], 300),
+  io("binding", ["binding"]),
   io("connection", ["tls-sessions", "connecting"], 300),
   io("relay", ["another-session", "tls-sessions", "connecting"], 300),
-  io("dns", ["connecting"], 300),
+  io("dns", ["addresses"]),
 ];
 
 export const ROOMS: readonly Room[] = [sasl, smtp, remainder, dialogue, driver, clock, ...sockets];

@@ -136,6 +136,17 @@ export const SURVIVORS: readonly Survivor[] = [
     ],
   },
   {
+    file: "lib/smtp/io/dns.ts",
+    why: "What has expired is asked for again whether it is kept or not; of no addresses none is looked at; nothing is dialled before there are addresses; and a socket connects once.",
+    mutants: [
+      "this.#known.delete(host); → ;",
+      "found[0]?.family → found[0].family",
+      "found[0]?.family → found[0].family",
+      '[] → ["Stryker was here"]',
+      '"connect" → ""',
+    ],
+  },
+  {
     file: "lib/smtp/io/driver.ts",
     why: "Every conversation begins by reading the greeting, or with a handshake, before which nothing leaves.",
     mutants: ['"greeting" → ""'],
