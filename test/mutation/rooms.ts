@@ -83,10 +83,10 @@ const io = (name: string, tests: readonly string[], patience?: number): Room => 
 const sockets: readonly Room[] = [
   io("tls-sessions", ["session-store", "tls-sessions"]),
   io("ahead", ["ahead"]),
-  io("proxy", ["proxy"]),
+  io("proxy", ["tunnel", "proxy"]),
   io("binding", ["binding"]),
   io("connection", ["tls-sessions", "connecting"], 300),
-  io("relay", ["another-session", "tls-sessions", "connecting"], 300),
+  io("relay", ["relay", "another-session", "ahead", "tls-sessions"], 800),
   io("dns", ["addresses"]),
 ];
 

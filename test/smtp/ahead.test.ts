@@ -2,7 +2,7 @@
  * Connecting before the mailbox is known: what is made ahead is used only as the mailbox would have
  * made it, is never more than one, and never stays.
  */
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { AheadTarget } from "../../lib/smtp/io/ahead.ts";
@@ -113,6 +113,45 @@ describe("a connection made ahead", () => {
     expect(times[0]).toBeGreaterThanOrEqual(0);
     expect(sent.begun).toBeGreaterThanOrEqual(before);
     expect(sent.timing.totalMs).toBeGreaterThanOrEqual(sent.timing.connectMs);
+  });
+
+  it("serves a mailbox that writes the host in other letters, and TLS settings that say nothing", async () => {
+    const one = await server({ on: { AUTH: "235 welcome" } });
+    const { endpoint } = none(one.port);
+    const relay = new Relay({
+      ahead: { endpoint: { ...endpoint, host: "Mx.test" }, ehloName: EHLO },
+      lookup: async () => [{ address: HOST, family: 4 }],
+    });
+    relay.prepare(LIMIT);
+    await greeted(one);
+    const own = { endpoints: [{ ...endpoint, host: "mX.TEST" }], tls: { ca: undefined } };
+    expect(fate(await send(relay, target(one.port, own)))).toBe("taken");
+    expect(one.connections()).toBe(1);
+  });
+
+  it("is closed where the mailbox goes by a proxy", async () => {
+    const one = await server();
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    await greeted(one);
+    const { report } = await send(relay, target(one.port, { proxy: "http://127.0.0.1:1" }));
+    expect(report.error?.code).toBe("connect_failed");
+    expect([one.connections(), logins(one)]).toEqual([1, 0]);
+  });
+
+  it("is good for five seconds: then the server may have had enough", async () => {
+    const one = await server({ on: { AUTH: "235 welcome" } });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare({ timeLeft: 60_000 });
+    await greeted(one);
+    // EHLO has been answered by the time the send asks.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => now() + 5_000);
+    expect(fate(await send(relay, target(one.port)))).toBe("taken");
+    vi.restoreAllMocks();
+    expect(one.connections()).toBe(2);
+    expect(logins(one)).toBe(1);
   });
 
   it("is made once in an instance's life", async () => {

@@ -84,11 +84,12 @@ describe("the store", () => {
   it("holds 64 servers, and lets the one go that was used longest ago", () => {
     const store = new TlsSessionStore();
     for (let index = 0; index < 64; index += 1) fill(store, `${index}.test`);
-    // Again: it is the newest now.
+    // Again: they are the newest now, and nobody has to go for them.
+    fill(store, "5.test");
     fill(store, "0.test");
     fill(store, "64.test");
     expect(given(store, "1.test")).toBe("none");
-    for (const index of [0, 2, 3, 63, 64]) expect(given(store, `${index}.test`)).not.toBe("none");
+    for (const index of [0, 2, 5, 63, 64]) expect(given(store, `${index}.test`)).not.toBe("none");
     fill(store, "65.test");
     expect(given(store, "2.test")).toBe("none");
   });
