@@ -8,6 +8,8 @@ export interface Room {
   readonly name: string;
   readonly mutate: readonly string[];
   readonly tests: readonly string[];
+  /** Milliseconds; a test that takes longer without a mutant waits for time to pass, and is not asked. */
+  readonly patience?: number;
 }
 
 const sasl: Room = {
@@ -40,35 +42,55 @@ const smtp: Room = {
   ],
 };
 
-/** Every dialogue again, over sockets; what waits for time to pass is not asked. */
+/** What one session leaves to the next. */
+const remainder: Room = {
+  name: "remainder",
+  mutate: ["lib/smtp/remainder.ts"],
+  tests: ["test/smtp/remainder.test.ts"],
+};
+
+/** In memory first; then every dialogue again, over sockets. What waits for time to pass is not asked. */
 const driver: Room = {
   name: "driver",
-  mutate: ["lib/smtp/io/driver.ts", "lib/smtp/remainder.ts"],
-  tests: [
-    "test/smtp/driver.test.ts",
-    "test/smtp/another-session.test.ts",
-    "test/smtp/socket.test.ts",
-  ],
+  mutate: ["lib/smtp/io/driver.ts"],
+  tests: ["test/smtp/effects.test.ts", "test/smtp/driver.test.ts", "test/smtp/socket.test.ts"],
 };
 
 /** A person's transcript, read as one. */
 const dialogue: Room = {
   name: "dialogue",
   mutate: ["lib/smtp/dialogue.ts"],
-  tests: ["test/smtp/dialogue.test.ts", "test/cli/replay.test.ts"],
+  tests: ["test/smtp/conversation.test.ts", "test/smtp/dialogue.test.ts"],
 };
 
-const io: Room = {
-  name: "io",
-  mutate: ["lib/smtp/io/*.ts", "!lib/smtp/io/driver.ts"],
-  tests: [
-    "test/smtp/tls-sessions.test.ts",
-    "test/smtp/proxy.test.ts",
-    "test/smtp/connecting.test.ts",
-  ],
+/** What a send waits for, without a socket. */
+const clock: Room = {
+  name: "clock",
+  mutate: ["deadline", "in-time", "stopwatch", "tls-error", "own-name"].map(
+    (name) => `lib/smtp/io/${name}.ts`,
+  ),
+  tests: ["test/smtp/clock.test.ts"],
 };
 
-export const ROOMS: readonly Room[] = [sasl, smtp, dialogue, driver, io];
+const io = (name: string, tests: readonly string[], patience?: number): Room => ({
+  name,
+  mutate: [`lib/smtp/io/${name}.ts`],
+  tests: tests.map((test) => `test/smtp/${test}.test.ts`),
+  ...(patience !== undefined && { patience }),
+});
+
+/** Over real sockets, each mutant a second and more. */
+const sockets: readonly Room[] = [
+  io("tls-sessions", ["session-store", "tls-sessions"]),
+  io("ahead", ["ahead"]),
+  io("proxy", ["tunnel", "proxy"]),
+  io("binding", ["binding"]),
+  io("connection", ["tls-sessions", "connecting"], 300),
+  io("relay", ["relay", "another-session", "ahead", "tls-sessions"], 800),
+  io("dns", ["addresses"]),
+];
+
+export const ROOMS: readonly Room[] = [sasl, smtp, remainder, dialogue, driver, clock, ...sockets];
 
 /** The files of a room's code. */
 export function mutatedIn({ mutate }: Room): readonly string[] {
@@ -78,8 +100,12 @@ export function mutatedIn({ mutate }: Room): readonly string[] {
     .sort();
 }
 
-/** The test files of the room at work, in its order. */
+/** The room at work. */
+export function roomAtWork(): Room | undefined {
+  return ROOMS.find(({ name }) => name === process.env["MUTATION_ROOM"]);
+}
+
+/** Its test files, in its order. */
 export function filesOf(root: string): readonly string[] {
-  const room = ROOMS.find(({ name }) => name === process.env["MUTATION_ROOM"]);
-  return room?.tests.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()) ?? [];
+  return roomAtWork()?.tests.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()) ?? [];
 }

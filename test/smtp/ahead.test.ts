@@ -2,7 +2,7 @@
  * Connecting before the mailbox is known: what is made ahead is used only as the mailbox would have
  * made it, is never more than one, and never stays.
  */
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { AheadTarget } from "../../lib/smtp/io/ahead.ts";
@@ -19,16 +19,22 @@ beforeAll(async () => {
 });
 
 const open: FakeSmtp[] = [];
+/** Whoever runs this may have a socket of its own. */
+let before = 0;
+beforeEach(() => {
+  before = sockets();
+});
 afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
   // What was destroyed a moment ago is closed by the loop's next turns.
-  for (let turn = 0; turn < 100 && sockets().length > 0; turn += 1) {
+  for (let turn = 0; turn < 100 && sockets() > before; turn += 1) {
     await new Promise((resolve) => setImmediate(resolve));
   }
-  expect(sockets()).toEqual([]);
+  expect(sockets()).toBeLessThanOrEqual(before);
 });
 
-const sockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap");
+const sockets = () =>
+  process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
 
 async function server(options: FakeOptions = {}): Promise<FakeSmtp> {
   const started = await startFakeSmtp({ ehlo: ["PIPELINING", "AUTH PLAIN"], ...options });
@@ -107,6 +113,45 @@ describe("a connection made ahead", () => {
     expect(times[0]).toBeGreaterThanOrEqual(0);
     expect(sent.begun).toBeGreaterThanOrEqual(before);
     expect(sent.timing.totalMs).toBeGreaterThanOrEqual(sent.timing.connectMs);
+  });
+
+  it("serves a mailbox that writes the host in other letters, and TLS settings that say nothing", async () => {
+    const one = await server({ on: { AUTH: "235 welcome" } });
+    const { endpoint } = none(one.port);
+    const relay = new Relay({
+      ahead: { endpoint: { ...endpoint, host: "Mx.test" }, ehloName: EHLO },
+      lookup: async () => [{ address: HOST, family: 4 }],
+    });
+    relay.prepare(LIMIT);
+    await greeted(one);
+    const own = { endpoints: [{ ...endpoint, host: "mX.TEST" }], tls: { ca: undefined } };
+    expect(fate(await send(relay, target(one.port, own)))).toBe("taken");
+    expect(one.connections()).toBe(1);
+  });
+
+  it("is closed where the mailbox goes by a proxy", async () => {
+    const one = await server();
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    await greeted(one);
+    const { report } = await send(relay, target(one.port, { proxy: "http://127.0.0.1:1" }));
+    expect(report.error?.code).toBe("connect_failed");
+    expect([one.connections(), logins(one)]).toEqual([1, 0]);
+  });
+
+  it("is good for five seconds: then the server may have had enough", async () => {
+    const one = await server({ on: { AUTH: "235 welcome" } });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare({ timeLeft: 60_000 });
+    await greeted(one);
+    // EHLO has been answered by the time the send asks.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => now() + 5_000);
+    expect(fate(await send(relay, target(one.port)))).toBe("taken");
+    vi.restoreAllMocks();
+    expect(one.connections()).toBe(2);
+    expect(logins(one)).toBe(1);
   });
 
   it("is made once in an instance's life", async () => {
