@@ -11,6 +11,7 @@ import {
   PutItemCommand,
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
+import { withSignal } from "../submission/in-time.ts";
 import type { LedgerRecord, LedgerState, LedgerStore } from "../submission/ledger.ts";
 import type { Result } from "../submission/outcome.ts";
 import type { SharedState } from "../submission/ports.ts";
@@ -35,26 +36,25 @@ export function dynamoTable(table: string): { ledger: LedgerStore; shared: Share
 
 function shared(client: DynamoDBClient, table: string): SharedState {
   // A help and no condition: nobody waits long for it.
-  const soon = () => ({ abortSignal: AbortSignal.timeout(ANSWER_MS) });
+  const soon = <T>(ask: (options: { readonly abortSignal: AbortSignal }) => Promise<T>) =>
+    withSignal(ANSWER_MS, (abortSignal) => ask({ abortSignal }));
   return {
     async count(key, amount, most, expires) {
       if (amount > most) return false;
       try {
-        await client.send(
-          new UpdateItemCommand({
-            TableName: table,
-            Key: { pk: { S: key } },
-            UpdateExpression: "ADD #count :amount SET #expires = :expires",
-            ConditionExpression: "attribute_not_exists(#count) OR #count <= :room",
-            ExpressionAttributeNames: { "#count": "count", "#expires": "expires" },
-            ExpressionAttributeValues: {
-              ":amount": { N: String(amount) },
-              ":room": { N: String(most - amount) },
-              ":expires": { N: String(expires) },
-            },
-          }),
-          soon(),
-        );
+        const command = new UpdateItemCommand({
+          TableName: table,
+          Key: { pk: { S: key } },
+          UpdateExpression: "ADD #count :amount SET #expires = :expires",
+          ConditionExpression: "attribute_not_exists(#count) OR #count <= :room",
+          ExpressionAttributeNames: { "#count": "count", "#expires": "expires" },
+          ExpressionAttributeValues: {
+            ":amount": { N: String(amount) },
+            ":room": { N: String(most - amount) },
+            ":expires": { N: String(expires) },
+          },
+        });
+        await soon((options) => client.send(command, options));
         return true;
       } catch (error) {
         if (error instanceof ConditionalCheckFailedException) return false;
@@ -63,13 +63,13 @@ function shared(client: DynamoDBClient, table: string): SharedState {
     },
     async note(key, text, expires) {
       const Item = { pk: { S: key }, text: { S: text }, expires: { N: String(expires) } };
-      await client.send(new PutItemCommand({ TableName: table, Item }), soon());
+      const command = new PutItemCommand({ TableName: table, Item });
+      await soon((options) => client.send(command, options));
     },
     async recall(key) {
-      const { Item: item } = await client.send(
-        new GetItemCommand({ TableName: table, Key: { pk: { S: key } }, ConsistentRead: true }),
-        soon(),
-      );
+      const Key = { pk: { S: key } };
+      const command = new GetItemCommand({ TableName: table, Key, ConsistentRead: true });
+      const { Item: item } = await soon((options) => client.send(command, options));
       // Deletion lags: an expired note is none.
       return Number(item?.["expires"]?.N ?? 0) * 1000 > Date.now() ? item?.["text"]?.S : undefined;
     },

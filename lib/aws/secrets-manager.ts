@@ -8,6 +8,7 @@ import {
   PutSecretValueCommand,
   SecretsManagerClient,
 } from "@aws-sdk/client-secrets-manager";
+import { withSignal } from "../submission/in-time.ts";
 import { SecretError, type SecretReader } from "../submission/ports.ts";
 
 /** How long one read may take before the cached secret has to do, in milliseconds. */
@@ -18,9 +19,10 @@ export function secretsManager(): SecretReader {
   return {
     async read(id) {
       try {
-        const answer = await client.send(new GetSecretValueCommand({ SecretId: id }), {
-          abortSignal: AbortSignal.timeout(TIMEOUT_MS),
-        });
+        const command = new GetSecretValueCommand({ SecretId: id });
+        const answer = await withSignal(TIMEOUT_MS, (abortSignal) =>
+          client.send(command, { abortSignal }),
+        );
         if (answer.SecretString !== undefined) {
           return { secret: answer.SecretString, version: answer.VersionId ?? "" };
         }

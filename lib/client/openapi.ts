@@ -214,7 +214,10 @@ function look(): Json {
     operationId: "getMessage",
     summary: "State and result of a message",
     parameters: [mailbox],
-    responses: { 200: json("What is known of it.", "Message"), ...problems(404, 500, 501) },
+    responses: {
+      200: json("What is known of it.", "Message"),
+      ...problems(404, 500, 501, 502, 503),
+    },
   };
 }
 

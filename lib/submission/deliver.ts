@@ -7,7 +7,7 @@ import { prepareCredentials } from "../sasl/prepare.ts";
 import type { Submission } from "../smtp/envelope.ts";
 import { SmtpError } from "../smtp/error.ts";
 import type { SessionReport } from "../smtp/report.ts";
-import { signalIn } from "./in-time.ts";
+import { withSignal } from "./in-time.ts";
 import { type Mailbox, secretsOf } from "./mailbox.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 import type { Relay, SendOptions, Sent, Target, TokenSource } from "./ports.ts";
@@ -77,8 +77,9 @@ async function attempt(
     const resting = await ports.mailboxes.resting(mailbox);
     if (resting !== undefined) return { value: { resting }, proven: false };
     const { timeLeft, signal } = options();
+    const { oauth2 } = mailbox;
     const token =
-      mailbox.oauth2 && (await ports.tokens.get(mailbox.oauth2, signalIn(timeLeft, signal)));
+      oauth2 && (await withSignal(timeLeft, (end) => ports.tokens.get(oauth2, end), signal));
     const own = await target(ports, mailbox, token);
     const secrets = [...own.secrets, ...earlier];
     const sent = await ports.relay.send({ ...own, secrets }, submissions, options());

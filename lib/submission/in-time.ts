@@ -25,8 +25,18 @@ export async function inTime<T>(
   }
 }
 
-/** The same, for what takes a signal. */
-export function signalIn(milliseconds: number, signal?: AbortSignal): AbortSignal {
-  const over = AbortSignal.timeout(Math.min(Math.ceil(milliseconds), LONGEST_MS));
-  return signal === undefined ? over : AbortSignal.any([signal, over]);
+/** The same, for what takes a signal. The timer is gone with the work: nothing outlives a send. */
+export async function withSignal<T>(
+  milliseconds: number,
+  work: (signal: AbortSignal) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const over = new AbortController();
+  const end = () => over.abort(new DOMException("The time is up.", "TimeoutError"));
+  const timer = setTimeout(end, Math.min(Math.ceil(milliseconds), LONGEST_MS));
+  try {
+    return await work(signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]));
+  } finally {
+    clearTimeout(timer);
+  }
 }

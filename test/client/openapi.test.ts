@@ -169,8 +169,8 @@ describe("what the built function answers", () => {
     expect((await ask(RESEND, "/messages/openapi-4/resend", to("a"))).status).toBe(200);
   });
 
-  it("500 where the ledger cannot be reached", async () => {
-    expect((await ask(GET, "/messages/any", undefined, { to: broken })).status).toBe(500);
+  it("503 where the ledger cannot be reached", async () => {
+    expect((await ask(GET, "/messages/any", undefined, { to: broken })).status).toBe(503);
   });
 
   it("every status that the document gives for sending was seen", () => {
