@@ -7,8 +7,7 @@ import middy from "@middy/core";
 import { ConfigError } from "../lib/config.ts";
 import { misconfigured } from "../lib/submission/explain.ts";
 import { ledgerKey, opaque } from "../lib/submission/identity.ts";
-import { inTime } from "../lib/submission/in-time.ts";
-import { type Ledger, LedgerError } from "../lib/submission/ledger.ts";
+import { answered, LedgerError } from "../lib/submission/ledger.ts";
 import { accept, QueueTooSmall } from "../lib/submission/queue.ts";
 import { type Limits, type Order, submit } from "../lib/submission/submit.ts";
 import { isRecord } from "./events.ts";
@@ -57,18 +56,10 @@ async function look(
   const ledger = await wiring().ports.ledger?.();
   if (ledger === undefined) return noLedger();
   const key = ledgerKey(request.query["mailbox"], id);
-  const found = await find(ledger, key, limitsOf(context, GATEWAY_MS));
+  const found = await answered(ledger.find(key), limitsOf(context, GATEWAY_MS).timeLeft());
   if (found === undefined) return unknownMessage();
   const state = found.state === "claimed" || found.state === "sending" ? "sending" : found.state;
   return json(200, { id, state, date: found.date, result: found.result ?? null });
-}
-
-/** @throws LedgerError also where the ledger does not answer in time */
-async function find(ledger: Ledger, key: string, { timeLeft }: Limits) {
-  const finding = ledger.find(key).catch((error: unknown) => {
-    throw new LedgerError(error);
-  });
-  return inTime(finding, timeLeft(), () => new LedgerError({ name: "TimeoutError" }));
 }
 
 function noLedger(): HttpAnswer {
@@ -122,7 +113,7 @@ async function send(
       // Once more is only what was there: a mistyped id must not become a new message.
       const { mailbox } = isRecord(input) ? input : {};
       const scope = typeof mailbox === "string" ? mailbox : undefined;
-      const found = await find(ledger, ledgerKey(scope, again), limits);
+      const found = await answered(ledger.find(ledgerKey(scope, again)), limits.timeLeft());
       if (found === undefined) return unknownMessage();
     }
     const correlationId = correlationOf(request, id);

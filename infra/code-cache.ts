@@ -15,6 +15,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { LOCAL_AWS } from "./local/aws.ts";
 import { startMailServer } from "./local/mailserver.ts";
 import { startSecrets } from "./local/secrets.ts";
 
@@ -92,12 +93,7 @@ async function warm(bundle: string, event: string, url: string): Promise<void> {
   await run(process.execPath, args, {
     timeout: TIMEOUT_MS,
     env: {
-      AWS_REGION: "us-east-1",
-      AWS_ACCESS_KEY_ID: "local",
-      AWS_SECRET_ACCESS_KEY: "local",
-      AWS_EC2_METADATA_DISABLED: "true",
-      AWS_CONFIG_FILE: "/dev/null",
-      AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
+      ...LOCAL_AWS,
       AWS_ENDPOINT_URL: url,
       MAILBOX_SECRET_ID: "box",
       LOG_LEVEL: "silent",

@@ -5,7 +5,7 @@
  * set for the real AWS, or for a deployed posthaste, is taken out of the environment first.
  */
 import type { AddressInfo } from "node:net";
-import { devNull } from "node:os";
+import { LOCAL_AWS } from "./aws.ts";
 import { SMALL_MAILBOX } from "./faults.ts";
 import { type MailServer, type MailServerOptions, startMailServer } from "./mailserver.ts";
 import type { LocalQueues } from "./queue.ts";
@@ -57,13 +57,8 @@ export async function startStack(options: Partial<MailServerOptions> = {}): Prom
     environment: {
       MAILBOX_SECRET_ID: LOCAL_MAILBOX,
       MAILBOX_SECRET_PREFIX: LOCAL_PREFIX,
-      AWS_REGION: "us-east-1",
+      ...LOCAL_AWS,
       AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
-      AWS_ACCESS_KEY_ID: "local",
-      AWS_SECRET_ACCESS_KEY: "local",
-      AWS_CONFIG_FILE: devNull,
-      AWS_SHARED_CREDENTIALS_FILE: devNull,
-      AWS_EC2_METADATA_DISABLED: "true",
       // The terminal shows the conversation and the result; the log line would repeat them.
       LOG_LEVEL: "warn",
     },

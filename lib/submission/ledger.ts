@@ -8,6 +8,7 @@
  *                 ↑          ↘ (owner gone) settled, uncertain
  *                 └ deferred ←┘
  */
+import { inTime } from "./in-time.ts";
 import { type RecipientResult, type Result, retold } from "./outcome.ts";
 
 export type LedgerState = "queued" | "claimed" | "sending" | "deferred" | "settled";
@@ -44,6 +45,17 @@ export class LedgerError extends Error {
     super(`The ledger could not be asked whether the message was sent before (${why}).`);
     this.retryable = !/^(AccessDenied|ResourceNotFound|Validation)Exception$/.test(name);
   }
+}
+
+/**
+ * What the ledger answers, if it does so in time.
+ * @throws LedgerError whatever went wrong, silence too
+ */
+export function answered<T>(asking: Promise<T>, milliseconds: number): Promise<T> {
+  const told = asking.catch((error: unknown) => {
+    throw new LedgerError(error);
+  });
+  return inTime(told, milliseconds, () => new LedgerError({ name: "TimeoutError" }));
 }
 
 /** Storage with single-record conditions and consistent reads; nothing more is needed. */

@@ -10,7 +10,7 @@ import type { Submission } from "../smtp/envelope.ts";
 import { forbidden, malformed, unprepared } from "./explain.ts";
 import { bodyHash, correlationOf, ledgerKey, messageIdFor } from "./identity.ts";
 import { inTime } from "./in-time.ts";
-import { type Ledger, LedgerError, type LedgerRecord } from "./ledger.ts";
+import { answered, type Ledger, type LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
 import { checkPolicy, checkSize } from "./policy.ts";
@@ -86,10 +86,7 @@ async function claimFor(
     correlationId: correlationOf(request, correlationId),
   };
   const lease = limits.timeLeft() + LEASE_MARGIN_MS;
-  const claiming = ledger.claim(asked, lease, order.again).catch((error: unknown) => {
-    throw new LedgerError(error);
-  });
-  const claim = await inTime(claiming, limits.timeLeft(), ledgerLate);
+  const claim = await answered(ledger.claim(asked, lease, order.again), limits.timeLeft());
   switch (claim.is) {
     case "held":
       return { ledger, record: claim.record, before: claim.before };
@@ -101,8 +98,6 @@ async function claimFor(
       return unsent(id, "rejected", CONFLICT);
   }
 }
-
-const ledgerLate = () => new LedgerError({ name: "TimeoutError" });
 
 /** Nothing else in a message is waited for. */
 const attachmentsLate = () =>
@@ -135,7 +130,7 @@ export async function conclude(
   const whole = wholeOf(claim, result);
   try {
     if (claim) {
-      await inTime(claim.ledger.settle(claim.record, whole), timeToRecord(), ledgerLate);
+      await answered(claim.ledger.settle(claim.record, whole), timeToRecord());
     }
   } catch {
     // The result stands. What the ledger keeps is at worst "sending", which counts as uncertain.

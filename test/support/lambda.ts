@@ -5,6 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { LOCAL_AWS } from "../../infra/local/aws.ts";
 
 export interface LambdaFunction {
   /** @param milliseconds what the context says is left */
@@ -19,14 +20,7 @@ export interface LambdaFunction {
   kill(): Promise<void>;
 }
 
-export const AWS_ENVIRONMENT = {
-  AWS_REGION: "us-east-1",
-  AWS_ACCESS_KEY_ID: "local",
-  AWS_SECRET_ACCESS_KEY: "local",
-  AWS_EC2_METADATA_DISABLED: "true",
-  AWS_CONFIG_FILE: "/dev/null",
-  AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
-} as const;
+export { LOCAL_AWS as AWS_ENVIRONMENT };
 
 const runner = fileURLToPath(new URL("./lambda-runner.mjs", import.meta.url));
 
@@ -35,7 +29,7 @@ export async function startFunction(
   environment: Readonly<Record<string, string>>,
 ): Promise<LambdaFunction> {
   const child: ChildProcess = fork(runner, [name], {
-    env: { ...AWS_ENVIRONMENT, PATH: process.env["PATH"] ?? "", ...environment },
+    env: { ...LOCAL_AWS, PATH: process.env["PATH"] ?? "", ...environment },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     serialization: "json",
   });
