@@ -108,10 +108,10 @@ export function idOf(value: unknown, otherwise: string): string {
 }
 
 export function dateOf(value: unknown, { date: otherwise }: Pick<Known, "date">): Date {
+  // An object can say in its JSON that it is not to be made text of.
+  const text = typeof value === "string" ? value : "";
   // SQS writes milliseconds as text.
-  const date = new Date(
-    typeof value === "string" && /^\d{1,15}$/.test(value) ? +value : `${value}`,
-  );
+  const date = new Date(/^\d{1,15}$/.test(text) ? +text : text);
   const year = date.getUTCFullYear();
   return year >= 1990 && year <= 9999 ? date : otherwise;
 }

@@ -143,7 +143,8 @@ function receive(wired: Wiring, record: unknown, fallback: string): Received {
       opaque(fallback),
   };
   const group = system["MessageGroupId"];
-  const count = Number(system["ApproximateReceiveCount"]);
+  const counted = system["ApproximateReceiveCount"];
+  const count = typeof counted === "string" ? Number(counted) : 1;
   const receives = (count >= 1 ? Math.floor(count) : 1) + (brought?.receives ?? 0);
   const content = unwrap(body, known);
   const { answered, order } = content;

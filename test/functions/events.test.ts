@@ -340,6 +340,21 @@ describe("whatever an event holds", () => {
       .map((value) => JSON.stringify(value)),
   );
 
+  it("SQS: what cannot be made text of is laid aside like any other", async () => {
+    const { invoke } = await start("sqs");
+    queues.clear();
+    mail.inbox.clear();
+    const no = { toString: 1, valueOf: 1 };
+    const [base] = sample("sqs").Records;
+    const body = JSON.stringify({ "detail-type": "x", detail: "y", id: no, time: no });
+    const attributes = { SentTimestamp: no, ApproximateReceiveCount: no };
+    const bad = { ...base, messageId: "bad", body, attributes };
+    const good = { ...base, messageId: "good", body: JSON.stringify(fresh()) };
+    expect(await invoke({ Records: [bad, good] })).toEqual({ batchItemFailures: [] });
+    expect(mail.inbox.messages).toHaveLength(1);
+    expect(failed()).toHaveLength(1);
+  });
+
   it("SQS: malformed records are laid aside alone; the good one among them is sent once", async () => {
     const { invoke } = await start("sqs");
     let run = 0;
