@@ -15,7 +15,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { LOCAL_AWS } from "./local/aws.ts";
+import { lambdaAws } from "./local/aws.ts";
 import { startMailServer } from "./local/mailserver.ts";
 import { startSecrets } from "./local/secrets.ts";
 
@@ -93,7 +93,7 @@ async function warm(bundle: string, event: string, url: string): Promise<void> {
   await run(process.execPath, args, {
     timeout: TIMEOUT_MS,
     env: {
-      ...LOCAL_AWS,
+      ...lambdaAws("code-cache"),
       AWS_ENDPOINT_URL: url,
       MAILBOX_SECRET_ID: "box",
       LOG_LEVEL: "silent",

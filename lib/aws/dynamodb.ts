@@ -15,6 +15,7 @@ import { withSignal } from "../submission/in-time.ts";
 import type { LedgerRecord, LedgerState, LedgerStore } from "../submission/ledger.ts";
 import type { Result } from "../submission/outcome.ts";
 import type { SharedState } from "../submission/ports.ts";
+import { settings } from "./settings.ts";
 
 type Item = NonNullable<PutItemCommand["input"]["Item"]>;
 
@@ -24,6 +25,7 @@ const ANSWER_MS = 2_000;
 /** One client for all that is kept in the table. */
 export function dynamoTable(table: string): { ledger: LedgerStore; shared: SharedState } {
   const client = new DynamoDBClient({
+    ...settings("DYNAMODB"),
     maxAttempts: 4,
     requestHandler: {
       connectionTimeout: ANSWER_MS,

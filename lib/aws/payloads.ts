@@ -10,13 +10,14 @@ import {
   type Objects,
   type Payloads,
 } from "../submission/queue.ts";
+import { settings } from "./settings.ts";
 
 /** 25 MiB of message, a third more as base64 (RFC 2045 §6.8), and some room for the JSON about it. */
 const MOST = 36 * 1024 * 1024;
 const FOLDER = "requests/";
 
 function client(): S3Client {
-  return new S3Client({ maxAttempts: 3, followRegionRedirects: true });
+  return new S3Client({ ...settings("S3"), maxAttempts: 3, followRegionRedirects: true });
 }
 
 export function s3Objects(s3 = client()): Objects {

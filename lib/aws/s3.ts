@@ -18,6 +18,7 @@ import {
   type ResolveAttachment,
 } from "../message/attachment.ts";
 import type { S3Reference } from "../message/schema.ts";
+import { settings } from "./settings.ts";
 
 /** Why an attachment cannot be had. */
 export class AttachmentError extends Error {
@@ -56,6 +57,7 @@ export interface S3Options {
 /** Reads attachments with the function's own role; which buckets are allowed is policy's business. */
 export function s3Attachments({ stallMs = STALL_MS }: S3Options = {}): ResolveAttachment {
   const client = new S3Client({
+    ...settings("S3"),
     maxAttempts: 3,
     followRegionRedirects: true,
     // Length and ETag are checked, and TLS protects the octets: a checksum in script would cost

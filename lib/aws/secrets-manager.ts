@@ -10,12 +10,13 @@ import {
 } from "@aws-sdk/client-secrets-manager";
 import { withSignal } from "../submission/in-time.ts";
 import { SecretError, type SecretReader } from "../submission/ports.ts";
+import { settings } from "./settings.ts";
 
 /** How long one read may take before the cached secret has to do, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
 export function secretsManager(): SecretReader {
-  const client = new SecretsManagerClient({ maxAttempts: 3 });
+  const client = new SecretsManagerClient({ ...settings("SECRETS_MANAGER"), maxAttempts: 3 });
   return {
     async read(id) {
       try {

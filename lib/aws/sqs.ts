@@ -9,6 +9,7 @@ import {
   SQSClient,
 } from "@aws-sdk/client-sqs";
 import { deduplication, type Queue } from "../submission/queue.ts";
+import { settings } from "./settings.ts";
 
 /** Entries that one batch call takes. */
 const BATCH = 10;
@@ -17,6 +18,7 @@ const ANSWER_MS = 5_000;
 
 export function sqsQueue(): Queue {
   const client = new SQSClient({
+    ...settings("SQS"),
     maxAttempts: 3,
     requestHandler: {
       connectionTimeout: ANSWER_MS,

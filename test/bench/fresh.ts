@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { AWS_ENVIRONMENT } from "../support/lambda.ts";
+import { lambdaAws } from "../../infra/local/aws.ts";
 
 export interface Fresh {
   /** From before the process was made to its result, in milliseconds. */
@@ -57,7 +57,7 @@ export async function fresh(options: FreshOptions): Promise<Fresh> {
     [...args, "--", pathToFileURL(bundle).href, JSON.stringify(event)],
     {
       cwd: fileURLToPath(new URL("../..", import.meta.url)),
-      env: { ...AWS_ENVIRONMENT, PATH: process.env["PATH"] ?? "", ...environment },
+      env: { ...lambdaAws("bench"), PATH: process.env["PATH"] ?? "", ...environment },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
     },
   );

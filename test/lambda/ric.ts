@@ -10,7 +10,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { AWS_ENVIRONMENT } from "../support/lambda.ts";
+import { lambdaAws } from "../../infra/local/aws.ts";
 import { type Completed, type RuntimeFault, startRuntimeApi } from "./runtime-api.ts";
 
 const ricRoot = process.env["POSTHASTE_RIC_ROOT"] ?? "/var/cache/posthaste-ric";
@@ -73,10 +73,9 @@ export async function startRic(options: RicOptions): Promise<RicFunction> {
   const child = spawn(process.execPath, [...nodeArguments, CLIENT], {
     cwd: taskRoot,
     env: {
-      ...AWS_ENVIRONMENT,
+      ...lambdaAws(deployed),
       PATH: process.env["PATH"] ?? "",
       AWS_LAMBDA_RUNTIME_API: api.address,
-      AWS_LAMBDA_FUNCTION_NAME: deployed,
       AWS_LAMBDA_FUNCTION_VERSION: "$LATEST",
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: "256",
       AWS_LAMBDA_LOG_GROUP_NAME: `/aws/lambda/${deployed}`,
