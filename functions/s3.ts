@@ -55,7 +55,8 @@ async function messageOf(
     return refused({ id: fallback, date }, record, "is in no object that the event names");
   }
   const version = typeof versionId === "string" && versionId !== "" ? versionId : undefined;
-  const id = idOf([`${name}/${key}`, version ?? "", sequencer ?? ""].join("#"), fallback);
+  const order = typeof sequencer === "string" ? sequencer : "";
+  const id = idOf([`${name}/${key}`, version ?? "", order].join("#"), fallback);
   // An object's name is its owner's affair: a recipient is shown the id of the request that put it.
   const correlationId = opaque(putBy) ?? fallback;
   const known: Known = { id, date, correlationId };
