@@ -3,6 +3,7 @@
  * variable at fault. No value is ever part of an error: some are secrets, and none is needed.
  */
 import * as z from "zod/mini";
+import { onDemand } from "./message/on-demand.ts";
 
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
@@ -16,66 +17,73 @@ export class ConfigError extends Error {
   }
 }
 
-const text = z.string().check(z.minLength(1, "must not be empty"));
-const url = z.string().check(z.regex(/^https?:\/\/\S+$/, "must be an http or https URL"));
-const list = z.pipe(
-  z.string(),
-  z.transform((value) =>
-    value
-      .split(",")
-      .map((entry) => entry.trim())
-      .filter((entry) => entry !== ""),
-  ),
-);
+const text = () => z.string().check(z.minLength(1, "must not be empty"));
+const url = () => z.string().check(z.regex(/^https?:\/\/\S+$/, "must be an http or https URL"));
+const list = () =>
+  z.pipe(
+    z.string(),
+    z.transform((value) =>
+      value
+        .split(",")
+        .map((entry) => entry.trim())
+        .filter((entry) => entry !== ""),
+    ),
+  );
 const pattern = /^[^\s@,]*@[^\s@,]+$/;
-const addresses = list.check(
-  z.refine((entries) => entries.every((entry) => pattern.test(entry)), {
-    error: 'must be a comma list of "a@b" or "@domain"',
-  }),
-);
-const seconds = z.pipe(
-  z.string().check(z.regex(/^\d{1,6}$/, "must be a whole number of seconds")),
-  z.transform(Number),
-);
+const addresses = () =>
+  list().check(
+    z.refine((entries) => entries.every((entry) => pattern.test(entry)), {
+      error: 'must be a comma list of "a@b" or "@domain"',
+    }),
+  );
+const seconds = () =>
+  z.pipe(
+    z.string().check(z.regex(/^\d{1,6}$/, "must be a whole number of seconds")),
+    z.transform(Number),
+  );
 const RELAY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?):(\d{1,5})$/;
-const relay = z.string().check(
-  z.refine(
-    (value) => {
-      const port = Number(RELAY.exec(value)?.[1]);
-      return port >= 1 && port <= 65535;
-    },
-    { error: 'must be "host:port"' },
-  ),
-);
+const relay = () =>
+  z.string().check(
+    z.refine(
+      (value) => {
+        const port = Number(RELAY.exec(value)?.[1]);
+        return port >= 1 && port <= 65535;
+      },
+      { error: 'must be "host:port"' },
+    ),
+  );
 const levels = ["debug", "info", "warn", "error", "silent"] as const;
 
-const Environment = z.object({
-  MAILBOX_SECRET_ID: z.optional(text),
-  MAILBOX_SECRET_PREFIX: z.optional(text),
-  MAILBOX_CACHE_SECONDS: z._default(seconds, 300),
-  LEDGER_TABLE: z.optional(text),
-  QUEUE_URL: z.optional(url),
-  FAILED_QUEUE_URL: z.optional(url),
-  PAYLOAD_BUCKET: z.optional(text),
-  ATTACHMENT_BUCKETS: z._default(list, []),
-  ALLOWED_RECIPIENTS: z.optional(addresses),
-  RELAY: z.optional(relay),
-  TRANSCRIPT: z._default(z.enum(["full", "off"], { error: 'must be "full" or "off"' }), "full"),
-  LOG_LEVEL: z._default(z.enum(levels, { error: `must be one of ${levels.join(", ")}` }), "info"),
-  LOG_ADDRESSES: z._default(z.enum(["on", "off"], { error: 'must be "on" or "off"' }), "off"),
-  CANARY_TO: z.optional(
-    z.string().check(z.regex(/^[^\s@,<>]+@[^\s@,<>]+$/, 'must be one address, "a@b"')),
-  ),
-  CANARY_SECRET_ID: z.optional(text),
-  CANARY_LATE_SECONDS: z._default(seconds, 300),
-  CANARY_LOST_SECONDS: z._default(seconds, 3600),
-  METRICS_SERVICE: z.optional(
-    // What CloudWatch takes for the value of a dimension.
-    z
-      .string()
-      .check(z.regex(/^(?!:)(?=.*\S)[ -~]{1,255}$/, "must be 1 to 255 of ASCII, no colon first")),
-  ),
-});
+const variables = {
+  MAILBOX_SECRET_ID: () => z.optional(text()),
+  MAILBOX_SECRET_PREFIX: () => z.optional(text()),
+  MAILBOX_CACHE_SECONDS: () => z.optional(seconds()),
+  LEDGER_TABLE: () => z.optional(text()),
+  QUEUE_URL: () => z.optional(url()),
+  FAILED_QUEUE_URL: () => z.optional(url()),
+  PAYLOAD_BUCKET: () => z.optional(text()),
+  ATTACHMENT_BUCKETS: () => z.optional(list()),
+  ALLOWED_RECIPIENTS: () => z.optional(addresses()),
+  RELAY: () => z.optional(relay()),
+  TRANSCRIPT: () => z.optional(z.enum(["full", "off"], { error: 'must be "full" or "off"' })),
+  LOG_LEVEL: () => z.optional(z.enum(levels, { error: `must be one of ${levels.join(", ")}` })),
+  LOG_ADDRESSES: () => z.optional(z.enum(["on", "off"], { error: 'must be "on" or "off"' })),
+  CANARY_TO: () =>
+    z.optional(z.string().check(z.regex(/^[^\s@,<>]+@[^\s@,<>]+$/, 'must be one address, "a@b"'))),
+  CANARY_SECRET_ID: () => z.optional(text()),
+  CANARY_LATE_SECONDS: () => z.optional(seconds()),
+  CANARY_LOST_SECONDS: () => z.optional(seconds()),
+  METRICS_SERVICE: () =>
+    z.optional(
+      // What CloudWatch takes for the value of a dimension.
+      z
+        .string()
+        .check(z.regex(/^(?!:)(?=.*\S)[ -~]{1,255}$/, "must be 1 to 255 of ASCII, no colon first")),
+    ),
+};
+
+/** The schema of what an environment gives; of every variable, without one. */
+export const environmentSchema = onDemand(variables, (shape) => z.object(shape));
 
 export interface Config {
   /** The default mailbox's secret id or ARN. */
@@ -109,10 +117,10 @@ export interface Config {
 /** @throws ConfigError */
 export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
   // CloudFormation hands out an empty string where a parameter was left empty.
-  const given = Object.entries(environment).filter(
-    ([, value]) => value !== undefined && value !== "",
+  const found = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
   );
-  const parsed = Environment.safeParse(Object.fromEntries(given));
+  const parsed = environmentSchema(found).safeParse(found);
   if (!parsed.success) {
     throw new ConfigError(
       parsed.error.issues.map(({ path, message }) => ({ path: path.join("."), message })),
@@ -127,28 +135,29 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
       },
     ]);
   }
-  if (env.CANARY_LOST_SECONDS < env.CANARY_LATE_SECONDS) {
-    const message = "must not be less than CANARY_LATE_SECONDS: what is lost is late first";
-    throw new ConfigError([{ path: "CANARY_LOST_SECONDS", message }]);
-  }
-  return Object.freeze({
+  const config = Object.freeze({
     secretId: env.MAILBOX_SECRET_ID,
     secretPrefix: env.MAILBOX_SECRET_PREFIX,
-    cacheSeconds: env.MAILBOX_CACHE_SECONDS,
+    cacheSeconds: env.MAILBOX_CACHE_SECONDS ?? 300,
     ledgerTable: env.LEDGER_TABLE,
     queueUrl: env.QUEUE_URL,
     failedQueueUrl: env.FAILED_QUEUE_URL,
     payloadBucket: env.PAYLOAD_BUCKET,
-    attachmentBuckets: Object.freeze(env.ATTACHMENT_BUCKETS),
+    attachmentBuckets: Object.freeze(env.ATTACHMENT_BUCKETS ?? []),
     allowedRecipients: env.ALLOWED_RECIPIENTS && Object.freeze(env.ALLOWED_RECIPIENTS),
     relay: env.RELAY,
-    transcript: env.TRANSCRIPT,
-    logLevel: env.LOG_LEVEL,
+    transcript: env.TRANSCRIPT ?? "full",
+    logLevel: env.LOG_LEVEL ?? "info",
     logAddresses: env.LOG_ADDRESSES === "on",
     canaryTo: env.CANARY_TO,
     canarySecretId: env.CANARY_SECRET_ID,
-    canaryLateSeconds: env.CANARY_LATE_SECONDS,
-    canaryLostSeconds: env.CANARY_LOST_SECONDS,
+    canaryLateSeconds: env.CANARY_LATE_SECONDS ?? 300,
+    canaryLostSeconds: env.CANARY_LOST_SECONDS ?? 3600,
     metricsService: env.METRICS_SERVICE,
   });
+  if (config.canaryLostSeconds < config.canaryLateSeconds) {
+    const message = "must not be less than CANARY_LATE_SECONDS: what is lost is late first";
+    throw new ConfigError([{ path: "CANARY_LOST_SECONDS", message }]);
+  }
+  return config;
 }

@@ -11,28 +11,29 @@ export interface Watched {
   readonly security: "implicit" | "starttls";
   readonly username: string;
   readonly login: { readonly password: string } | { readonly oauth2: OAuth2 };
-  readonly tls: z.infer<typeof pieces.tls>;
+  readonly tls: z.infer<ReturnType<typeof pieces.tls>>;
 }
 
 const needed = z.string({ error: "is missing" }).check(z.minLength(1, "must not be empty"));
-export type OAuth2 = z.infer<typeof pieces.oauth2>;
+export type OAuth2 = z.infer<ReturnType<typeof pieces.oauth2>>;
 
-const Secret = z.strictObject({
-  host: needed.check(z.regex(/^[A-Za-z0-9_.:-]+$/, "must be a host name or an IP address")),
-  port: z.optional(pieces.port),
-  security: z.optional(
-    z.enum(["implicit", "starttls"], { error: 'must be "implicit" or "starttls"' }),
-  ),
-  username: needed,
-  password: z.optional(needed),
-  oauth2: z.optional(pieces.oauth2),
-  tls: z._default(pieces.tls, {}),
-  engine: pieces.tolerated,
-  dbname: pieces.tolerated,
-  dbInstanceIdentifier: pieces.tolerated,
-  dbClusterIdentifier: pieces.tolerated,
-  masterarn: pieces.tolerated,
-});
+const Secret = () =>
+  z.strictObject({
+    host: needed.check(z.regex(/^[A-Za-z0-9_.:-]+$/, "must be a host name or an IP address")),
+    port: z.optional(pieces.port()),
+    security: z.optional(
+      z.enum(["implicit", "starttls"], { error: 'must be "implicit" or "starttls"' }),
+    ),
+    username: needed,
+    password: z.optional(needed),
+    oauth2: z.optional(pieces.oauth2()),
+    tls: z._default(pieces.tls(), {}),
+    engine: pieces.tolerated(),
+    dbname: pieces.tolerated(),
+    dbInstanceIdentifier: pieces.tolerated(),
+    dbClusterIdentifier: pieces.tolerated(),
+    masterarn: pieces.tolerated(),
+  });
 
 /**
  * @param secret the `SecretString`: `host`, `port` (993 for `implicit`, 143 for `starttls`), `security`

@@ -4,10 +4,10 @@
  * In a file of its own, so that no function's bundle carries the generator.
  */
 import * as z from "zod/mini";
-import { requestSchema } from "./schema.ts";
+import { type MailRequest, requestSchema } from "./schema.ts";
 
 /** A sentence for every field: one that is added without does not compile. */
-const ABOUT: Readonly<Record<keyof typeof requestSchema.shape, string>> = {
+const ABOUT: Readonly<Record<keyof MailRequest, string>> = {
   mailbox: "Name of the mailbox that sends: 1 to 64 of A-Z a-z 0-9 _ -. Default: the deployment's.",
   from: "Must be allowed by the mailbox. Default: the mailbox's.",
   to: 'One mailbox ("a@b", "Name <a@b>" or an object) or an array of them.',
@@ -38,7 +38,7 @@ const ABOUT: Readonly<Record<keyof typeof requestSchema.shape, string>> = {
 
 /** JSON Schema of what a caller may write. */
 export function requestJsonSchema() {
-  const schema = z.toJSONSchema(requestSchema, {
+  const schema = z.toJSONSchema(requestSchema(), {
     io: "input",
     unrepresentable: "any",
     override: ({ zodSchema, jsonSchema }) => {

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import * as z from "zod/mini";
 import { parseMailbox } from "../message/address.ts";
+import { onDemand } from "../message/on-demand.ts";
 import { knownMechanisms } from "../sasl/select.ts";
 
 export class MailboxError extends Error {
@@ -39,11 +40,11 @@ export interface Mailbox {
   readonly allowedFrom: readonly string[];
   readonly auth: readonly string[] | undefined;
   readonly allowPlaintextAuth: boolean;
-  readonly oauth2: z.infer<typeof OAuth2> | undefined;
-  readonly tls: z.infer<typeof Tls>;
+  readonly oauth2: z.infer<ReturnType<typeof OAuth2>> | undefined;
+  readonly tls: z.infer<ReturnType<typeof Tls>>;
   readonly ehloName: string | undefined;
   readonly chunking: "auto" | "off";
-  readonly dkim: readonly z.infer<typeof Dkim>[];
+  readonly dkim: readonly z.infer<ReturnType<typeof Dkim>>[];
   readonly proxy: string | undefined;
   readonly maxRecipients: number;
   readonly maxMessageBytes: number;
@@ -54,129 +55,148 @@ export interface Mailbox {
   readonly source: string;
 }
 
-const some = z.string().check(z.minLength(1, "must not be empty"));
-const positive = z.int().check(z.positive("must be a positive whole number"));
-const port = z
-  .int()
-  .check(z.minimum(1, "must be 1 to 65535"), z.maximum(65535, "must be 1 to 65535"));
+const some = () => z.string().check(z.minLength(1, "must not be empty"));
+const positive = () => z.int().check(z.positive("must be a positive whole number"));
+const port = () =>
+  z.int().check(z.minimum(1, "must be 1 to 65535"), z.maximum(65535, "must be 1 to 65535"));
 const HOST =
   /^(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$/;
-const relay = z.string().check(
-  z.refine((value) => split(value) !== undefined, {
-    error: 'must be a host name or IP address, "host" or "host:port", without scheme or path',
-  }),
-);
+const relay = () =>
+  z.string().check(
+    z.refine((value) => split(value) !== undefined, {
+      error: 'must be a host name or IP address, "host" or "host:port", without scheme or path',
+    }),
+  );
 const pem = (label: string) =>
   z.string().check(z.regex(/-----BEGIN [A-Z0-9 ]+-----/, `must be ${label} in PEM form`));
-const OAuth2 = z.strictObject({
-  tokenEndpoint: z
-    .string()
-    .check(
-      z.regex(
-        /^(https:\/\/|http:\/\/(127\.0\.0\.1|localhost|\[::1\])[:/])\S+$/,
-        "must be an https URL",
+const OAuth2 = () =>
+  z.strictObject({
+    tokenEndpoint: z
+      .string()
+      .check(
+        z.regex(
+          /^(https:\/\/|http:\/\/(127\.0\.0\.1|localhost|\[::1\])[:/])\S+$/,
+          "must be an https URL",
+        ),
       ),
+    clientId: some(),
+    clientSecret: z.optional(some()),
+    refreshToken: z.optional(some()),
+    grantType: z.optional(
+      z.literal("client_credentials", { error: 'must be "client_credentials"' }),
     ),
-  clientId: some,
-  clientSecret: z.optional(some),
-  refreshToken: z.optional(some),
-  grantType: z.optional(z.literal("client_credentials", { error: 'must be "client_credentials"' })),
-  scope: z.optional(some),
-});
-const Tls = z.strictObject({
-  ca: z.optional(pem("certificates")),
-  cert: z.optional(pem("a certificate")),
-  key: z.optional(pem("a private key")),
-  servername: z.optional(some),
-  minVersion: z.optional(
-    z.enum(["TLSv1.2", "TLSv1.3"], { error: 'must be "TLSv1.2" or "TLSv1.3"' }),
-  ),
-});
-const Dkim = z.strictObject({ domain: some, selector: some, privateKey: pem("a private key") });
-const permitted = z.string().check(
-  z.refine((value) => parseMailbox(value.startsWith("@") ? `x${value}` : value).ok, {
-    error: 'must be "a@b" or "@domain"',
-  }),
-);
-const mechanism = z.string().check(
-  z.refine((name) => knownMechanisms.includes(name.toUpperCase()), {
-    error: `must be one of ${knownMechanisms.join(", ")}`,
-  }),
-);
+    scope: z.optional(some()),
+  });
+const Tls = () =>
+  z.strictObject({
+    ca: z.optional(pem("certificates")),
+    cert: z.optional(pem("a certificate")),
+    key: z.optional(pem("a private key")),
+    servername: z.optional(some()),
+    minVersion: z.optional(
+      z.enum(["TLSv1.2", "TLSv1.3"], { error: 'must be "TLSv1.2" or "TLSv1.3"' }),
+    ),
+  });
+const Dkim = () =>
+  z.strictObject({ domain: some(), selector: some(), privateKey: pem("a private key") });
+const permitted = () =>
+  z.string().check(
+    z.refine((value) => parseMailbox(value.startsWith("@") ? `x${value}` : value).ok, {
+      error: 'must be "a@b" or "@domain"',
+    }),
+  );
+const mechanism = () =>
+  z.string().check(
+    z.refine((name) => knownMechanisms.includes(name.toUpperCase()), {
+      error: `must be one of ${knownMechanisms.join(", ")}`,
+    }),
+  );
 const EHLO = /^(?:\[[0-9A-Za-z:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)$/;
 /** What AWS's own rotation adds to a secret's `host`, `username` and `password`. */
-const tolerated = z.optional(z.unknown());
+const tolerated = () => z.optional(z.unknown());
 
 /** Of what other secrets are made, too. */
 export const pieces = { port, tls: Tls, oauth2: OAuth2, tolerated } as const;
 
-const Secret = z
-  .strictObject({
-    host: z.union([relay, z.array(relay).check(z.minLength(1, "must name a relay"))], {
+const fields = {
+  host: () =>
+    z.union([relay(), z.array(relay()).check(z.minLength(1, "must name a relay"))], {
       error: 'must be a host, or an array of "host" or "host:port"',
     }),
-    port: z.optional(port),
-    username: z.optional(some),
-    password: z.optional(some),
-    security: z.optional(
+  port: () => z.optional(port()),
+  username: () => z.optional(some()),
+  password: () => z.optional(some()),
+  security: () =>
+    z.optional(
       z.enum(["implicit", "starttls", "none"], {
         error: 'must be "implicit", "starttls" or "none"',
       }),
     ),
-    from: z.optional(
+  from: () =>
+    z.optional(
       z
         .string()
         .check(
           z.refine((value) => parseMailbox(value).ok, { error: 'must be "Name <a@b>" or "a@b"' }),
         ),
     ),
-    allowedFrom: z.optional(z.array(permitted)),
-    auth: z.optional(z.array(mechanism).check(z.minLength(1, "must name a mechanism"))),
-    allowPlaintextAuth: z._default(z.boolean(), false),
-    oauth2: z.optional(OAuth2),
-    tls: z._default(Tls, {}),
-    ehloName: z.optional(
+  allowedFrom: () => z.optional(z.array(permitted())),
+  auth: () => z.optional(z.array(mechanism()).check(z.minLength(1, "must name a mechanism"))),
+  allowPlaintextAuth: () => z.optional(z.boolean()),
+  oauth2: () => z.optional(OAuth2()),
+  tls: () => z.optional(Tls()),
+  ehloName: () =>
+    z.optional(
       z.string().check(z.regex(EHLO, "must be a host name or an address literal like [192.0.2.1]")),
     ),
-    chunking: z._default(z.enum(["auto", "off"], { error: 'must be "auto" or "off"' }), "off"),
-    dkim: z.optional(z.union([Dkim, z.array(Dkim)])),
-    proxy: z.optional(
+  chunking: () => z.optional(z.enum(["auto", "off"], { error: 'must be "auto" or "off"' })),
+  dkim: () => z.optional(z.union([Dkim(), z.array(Dkim())])),
+  proxy: () =>
+    z.optional(
       z.string().check(
         z.refine((value) => /^(http|socks5):$/.test(protocol(value)), {
           error: 'must be an "http://" or "socks5://" URL',
         }),
       ),
     ),
-    maxRecipients: z._default(positive, 100),
-    maxMessageBytes: z._default(positive, 25 * 1024 * 1024),
-    maxPerMinute: z.optional(positive),
-    engine: tolerated,
-    dbname: tolerated,
-    dbInstanceIdentifier: tolerated,
-    dbClusterIdentifier: tolerated,
-    masterarn: tolerated,
-  })
-  .check((context) => {
-    const { username, password, oauth2, tls } = context.value;
-    const issue = (path: string[], message: string) =>
-      context.issues.push({ code: "custom", path, message, input: undefined });
-    if (password !== undefined && username === undefined) {
-      issue(["username"], "is missing beside the password");
-    }
-    if (username !== undefined && password === undefined && !oauth2 && !tls?.cert) {
-      issue(["password"], "is missing beside the username");
-    }
-    if (oauth2 !== undefined && username === undefined) issue(["username"], "is needed for oauth2");
-    if (oauth2 && !oauth2.refreshToken && !oauth2.grantType) {
-      issue(["oauth2", "refreshToken"], 'is missing; or set "grantType" to "client_credentials"');
-    }
-    if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-      issue(
-        ["tls", tls?.cert === undefined ? "cert" : "key"],
-        "is missing: cert and key go together",
-      );
-    }
-  });
+  maxRecipients: () => z.optional(positive()),
+  maxMessageBytes: () => z.optional(positive()),
+  maxPerMinute: () => z.optional(positive()),
+  engine: tolerated,
+  dbname: tolerated,
+  dbInstanceIdentifier: tolerated,
+  dbClusterIdentifier: tolerated,
+  masterarn: tolerated,
+};
+
+/** The schema of what a secret gives; of every field, without one. */
+export const mailboxSchema = onDemand(
+  fields,
+  (shape) =>
+    z.strictObject(shape).check((context) => {
+      const { username, password, oauth2, tls } = context.value;
+      const issue = (path: string[], message: string) =>
+        context.issues.push({ code: "custom", path, message, input: undefined });
+      if (password !== undefined && username === undefined) {
+        issue(["username"], "is missing beside the password");
+      }
+      if (username !== undefined && password === undefined && !oauth2 && !tls?.cert) {
+        issue(["password"], "is missing beside the username");
+      }
+      if (oauth2 !== undefined && username === undefined)
+        issue(["username"], "is needed for oauth2");
+      if (oauth2 && !oauth2.refreshToken && !oauth2.grantType) {
+        issue(["oauth2", "refreshToken"], 'is missing; or set "grantType" to "client_credentials"');
+      }
+      if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
+        issue(
+          ["tls", tls?.cert === undefined ? "cert" : "key"],
+          "is missing: cert and key go together",
+        );
+      }
+    }),
+  ["host"],
+);
 
 /**
  * @param secret the `SecretString`
@@ -184,7 +204,7 @@ const Secret = z
  * @throws MailboxError `mailbox_invalid`, naming each field at fault
  */
 export function parseMailboxSecret(secret: string, source = ""): Mailbox {
-  const { host, port, security, username, ...rest } = readSecret(Secret, secret);
+  const { host, port, security, username, ...rest } = readSecret(mailboxSchema, secret);
   const from = parseMailbox(rest.from ?? username ?? "");
   const own = from.ok ? { address: from.value.address, name: from.value.name } : undefined;
   return Object.freeze({
@@ -194,15 +214,15 @@ export function parseMailboxSecret(secret: string, source = ""): Mailbox {
     from: own,
     allowedFrom: rest.allowedFrom ?? (own ? [own.address] : []),
     auth: rest.auth?.map((name) => name.toUpperCase()),
-    allowPlaintextAuth: rest.allowPlaintextAuth,
+    allowPlaintextAuth: rest.allowPlaintextAuth ?? false,
     oauth2: rest.oauth2,
-    tls: rest.tls,
+    tls: rest.tls ?? {},
     ehloName: rest.ehloName,
-    chunking: rest.chunking,
+    chunking: rest.chunking ?? "off",
     dkim: rest.dkim === undefined ? [] : [rest.dkim].flat(),
     proxy: rest.proxy,
-    maxRecipients: rest.maxRecipients,
-    maxMessageBytes: rest.maxMessageBytes,
+    maxRecipients: rest.maxRecipients ?? 100,
+    maxMessageBytes: rest.maxMessageBytes ?? 25 * 1024 * 1024,
     maxPerMinute: rest.maxPerMinute,
     source,
     fingerprint: createHash("sha256").update(secret).digest("base64url"),
@@ -210,17 +230,20 @@ export function parseMailboxSecret(secret: string, source = ""): Mailbox {
 }
 
 /**
- * A secret by its schema.
+ * A secret by the schema for what is in it.
  * @throws MailboxError `mailbox_invalid`, naming each field at fault and no value
  */
-export function readSecret<T extends z.core.$ZodType>(schema: T, secret: string): z.output<T> {
+export function readSecret<T extends z.core.$ZodType>(
+  schemaFor: (json: unknown) => T,
+  secret: string,
+): z.output<T> {
   let json: unknown;
   try {
     json = JSON.parse(secret);
   } catch {
     throw new MailboxError("mailbox_invalid", "The mailbox's secret is not JSON.");
   }
-  const parsed = z.safeParse(schema, json);
+  const parsed = z.safeParse(schemaFor(json), json);
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
