@@ -10,6 +10,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build as bundle, type Metafile, type OutputFile } from "esbuild";
+import { barrels } from "./barrels.ts";
 import { BANNER, type Joined, join, type Made, type Output } from "./starter.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -96,6 +97,7 @@ export async function build(options: BuildOptions = {}): Promise<Build> {
   const { outputFiles, metafile } = await bundle({
     ...ESBUILD,
     banner: {},
+    plugins: [barrels],
     entryPoints: [...entries],
     outdir,
     write: false,
