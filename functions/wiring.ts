@@ -3,8 +3,9 @@
  * environment is an answer and not a crash at start.
  */
 import { randomUUID } from "node:crypto";
-import { secretsManager } from "../lib/aws/secrets-manager.ts";
+import { secrets } from "../lib/aws/early.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
+import * as composer from "../lib/message/compose.ts";
 import { ownName } from "../lib/smtp/io/own-name.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
@@ -48,7 +49,6 @@ function assemble(): Wiring | ConfigError {
     const shared = table && (async () => (await table()).shared);
     const log = jsonLog({ level: config.logLevel, addresses: config.logAddresses });
     const metrics = emfMetrics(emitter(config.metricsService));
-    const secrets = secretsManager();
     return {
       config,
       secrets,
@@ -73,7 +73,7 @@ function assemble(): Wiring | ConfigError {
         }),
         tokens: createTokenSource(),
         ehloName,
-        composer: once(() => import("../lib/message/compose.ts")),
+        composer: async () => composer,
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
         plainText: async () => (await import("../lib/message/plain-text.ts")).plainText,
         signer: async () => (await import("../lib/message/dkim.ts")).signContent,
@@ -87,8 +87,8 @@ function assemble(): Wiring | ConfigError {
 }
 
 /**
- * In Lambda's init, the default mailbox's secret is asked for: the first invocation finds it there or on
- * its way. What is wrong is told then, by the answer.
+ * In Lambda's init, the default mailbox takes the secret that was asked for (early.ts): the first
+ * invocation finds it there or on its way. What is wrong is told then, by the answer.
  */
 function prefetch(): void {
   try {

@@ -2,17 +2,17 @@
  * The AWS SDK imports by way of barrels: index files that name a hundred modules. esbuild gives a chunk
  * to whoever imports a module's file, whichever of its names; so a client that is loaded on some errand
  * drags whatever it needs of a barrel into what every start loads, where the default client imports
- * from that barrel, too. Here each name is imported from the module that makes it.
+ * from that barrel, too. Here each name is imported from the module that makes it. A barrel that makes
+ * some itself becomes two modules: what it makes, and what it passes on.
  *
- * Only files that do nothing but export what others make are gone around, and only in packages that say
- * of themselves that loading a module has no side effects. What is not understood stays as it is.
+ * Only packages are touched that say of themselves that loading a module has no side effects. What is
+ * not understood stays as it is.
  */
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Plugin, PluginBuild } from "esbuild";
 
 const MODULES = /[\\/]node_modules[\\/]@(?:aws-sdk|smithy)[\\/].*\.js$/;
-const OURS = /[\\/]lib[\\/]aws[\\/].*\.ts$/;
 const NAMED = /^(import|export)\s*\{([^}]*)\}\s*from\s*["']([^"']+)["'];?/gm;
 const STAR = /^export\s*\*\s*from\s*["']([^"']+)["'];?/gm;
 const MADE =
@@ -24,34 +24,59 @@ interface Origin {
   readonly name: string;
 }
 
+/** Of a barrel, what it makes itself. */
+const OWN = "?own";
+
 export const barrels: Plugin = {
   name: "barrels",
   setup(build) {
     const origin = originsOf(build);
-    build.onLoad({ filter: /\.[jt]s$/ }, async ({ path }) => {
-      if (!MODULES.test(path) && !OURS.test(path)) return undefined;
+    const direct = async (importer: string, whole: string, list: string, from: string) => {
+      const origins = pairs(list).map(async ([name, as]) => {
+        const found = await origin(importer, from, name);
+        return found && `import{${found.name} as ${as}}from${JSON.stringify(found.file)};`;
+      });
+      const statements = await Promise.all(origins);
+      return statements.includes(undefined) ? whole : statements.join("");
+    };
+    build.onResolve({ filter: /\?own$/ }, ({ path }) => ({
+      path: path.slice(0, -OWN.length),
+      suffix: OWN,
+      sideEffects: false,
+    }));
+    build.onLoad({ filter: /\.[jt]s$/ }, async ({ path, suffix }) => {
+      const theirs = MODULES.test(path);
+      if (path.includes("node_modules") && !theirs) return undefined;
       const text = await readFile(path, "utf8");
+      const loader = path.endsWith(".ts") ? "ts" : "js";
+      const resolveDir = dirname(path);
+      if (theirs && suffix !== OWN && isMixed(text)) {
+        const own = `export * from ${JSON.stringify(path + OWN)};`;
+        return { contents: `${passedOn(text).join("\n")}\n${own}`, loader, resolveDir };
+      }
       const statements = await Promise.all(
-        [...text.matchAll(NAMED)].map(async ([whole, kind = "", list = "", from = ""]) => {
-          const parts = pairs(list).map(async ([name, as]) => {
-            const found = await origin(path, from, name);
-            return found && `${kind}{${found.name} as ${as}}from${JSON.stringify(found.file)};`;
-          });
-          const direct = await Promise.all(parts);
-          return direct.includes(undefined) ? whole : direct.join("");
+        [...text.matchAll(NAMED)].map(([whole, kind, list = "", from = ""]) => {
+          if (kind === "import") return direct(path, whole, list, from);
+          return suffix === OWN ? "" : whole;
         }),
       );
       const contents = text.replaceAll(NAMED, () => statements.shift() ?? "");
-      return { contents, loader: path.endsWith(".ts") ? "ts" : "js", resolveDir: dirname(path) };
+      return { contents, loader, resolveDir };
     });
   },
 };
 
-/** `a, b as c`: what each is called there, and here. */
+const passedOn = (text: string): readonly string[] =>
+  [...text.matchAll(NAMED)].filter(([, kind]) => kind === "export").map(([whole]) => whole);
+
+const isMixed = (text: string): boolean =>
+  passedOn(text).length > 0 && text.matchAll(MADE).next().done === false;
+
+/** `a, b as c`: what each is called there, and here. Types are nothing at run time. */
 function pairs(list: string): readonly (readonly [string, string])[] {
   const words = list.split(",").map((one) => one.trim());
   return words
-    .filter((one) => one !== "")
+    .filter((one) => one !== "" && !one.startsWith("type "))
     .map((one) => {
       const [name = "", as = name] = one.split(/\s+as\s+/);
       return [name, as];
@@ -60,35 +85,30 @@ function pairs(list: string): readonly (readonly [string, string])[] {
 
 type Find = (importer: string, from: string, name: string) => Promise<Origin | undefined>;
 
-/** Nothing for what no barrel of these packages exports. */
+/** Nothing for what is not found in these packages. */
 function originsOf(build: PluginBuild): Find {
-  const barrel = remembered(async (file) => {
+  const exportsOf = remembered(async (file) => {
     const text = await readFile(file, "utf8");
-    const rest = text.replaceAll(NAMED, "").replaceAll(STAR, "");
-    if (rest.trim() !== "" || text.includes("import")) return undefined;
-    const named = new Map(
-      [...text.matchAll(NAMED)].flatMap(([, , list = "", from = ""]) =>
-        pairs(list).map(([name, as]) => [as, { from, name }] as const),
-      ),
+    const passed = [...text.matchAll(NAMED)].filter(([, kind]) => kind === "export");
+    const named = passed.flatMap(([, , list = "", from = ""]) =>
+      pairs(list).map(([name, as]) => [as, { from, name }] as const),
     );
-    return { named, stars: [...text.matchAll(STAR)].map(([, from = ""]) => from) };
-  });
-  const made = remembered(async (file) => {
-    const found = [...(await readFile(file, "utf8")).matchAll(MADE)];
-    return new Set(
-      found.flatMap(([, name, list]) => name ?? pairs(list ?? "").map(([, as]) => as)),
+    const made = [...text.matchAll(MADE)].flatMap(
+      ([, name, list = ""]) => name ?? pairs(list).map(([, as]) => as),
     );
+    const stars = [...text.matchAll(STAR)].map(([, from = ""]) => from);
+    const own = isMixed(text) ? file + OWN : file;
+    return { named: new Map(named), made: new Set(made), stars, own };
   });
   const find: Find = async (importer, from, name) => {
-    if (name.startsWith("type ")) return undefined;
     const where = { resolveDir: dirname(importer), kind: "import-statement" } as const;
     const { path: file, sideEffects, errors } = await build.resolve(from, where);
     if (errors.length > 0 || sideEffects || !MODULES.test(file)) return undefined;
-    const inside = await barrel(file);
-    if (inside === undefined) return (await made(file)).has(name) ? { file, name } : undefined;
-    const next = inside.named.get(name);
+    const { named, made, stars, own } = await exportsOf(file);
+    if (made.has(name)) return { file: own, name };
+    const next = named.get(name);
     if (next !== undefined) return find(file, next.from, next.name);
-    const starred = await Promise.all(inside.stars.map((star) => find(file, star, name)));
+    const starred = await Promise.all(stars.map((star) => find(file, star, name)));
     return starred.find((one) => one !== undefined);
   };
   return find;

@@ -18,8 +18,8 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** What handlers share: the composition root, and what HTTP and other events have in common. */
 const NOT_HANDLERS: ReadonlySet<string> = new Set(["wiring.ts", "http.ts", "events.ts"]);
 
-/** What every plain message needs, though not before the secret is on its way; see starter.ts. */
-const SOON: readonly string[] = ["lib/message/compose.ts"];
+/** Run before the rest of any function is loaded; see starter.ts. */
+const EARLY = `${ROOT}lib/aws/early.ts`;
 
 /** What esbuild is told of every function, and of what is measured beside them. */
 export const ESBUILD = {
@@ -94,18 +94,20 @@ export async function build(options: BuildOptions = {}): Promise<Build> {
   // A chunk's name is a hash of its content: without this, those of old builds would pile up.
   await rm(outdir, { recursive: true, force: true });
   if (entries.length === 0) throw new Error("functions/ holds no handler to build");
-  const { outputFiles, metafile } = await bundle({
+  const { outputFiles, metafile, warnings } = await bundle({
     ...ESBUILD,
     banner: {},
     plugins: [barrels],
-    entryPoints: [...entries],
+    // An entry of its own, so that what it needs comes in chunks apart from what the rest needs.
+    entryPoints: [...entries, EARLY],
     outdir,
     write: false,
   });
+  if (warnings.length > 0) throw new Error(`${warnings.length} warnings; nothing was built`);
   const outputs = outputsOf(outdir, metafile, outputFiles);
   const names = entries.map((entry) => basename(entry, ".ts"));
   for (const name of names) assertHandler(outputs, name);
-  const joined = await Promise.all(names.map((name) => join(name, outputs, SOON)));
+  const joined = await Promise.all(names.map((name) => join(name, outputs, "early.mjs")));
   await mkdir(`${outdir}/chunks`, { recursive: true });
   for (const { path, text } of joined.flatMap(({ startup, lazy }) => [...startup, ...lazy])) {
     await writeFile(`${outdir}/${path}`, text);

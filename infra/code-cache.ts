@@ -46,11 +46,11 @@ process.exit();
 /**
  * Makes the caches, and adds each to its function's package.
  * @param outdir of a build
- * @returns for each function its cache's path, relative to the repository
+ * @returns for each function its caches' paths, relative to the repository
  */
 export async function addCodeCache(
   outdir = `${ROOT}dist`,
-): Promise<Readonly<Record<string, string>>> {
+): Promise<Readonly<Record<string, readonly string[]>>> {
   const list = `${outdir}/packages.json`;
   const packages: Record<string, string[]> = JSON.parse(await readFile(list, "utf8"));
   const mail = await startMailServer({ users: { [USER]: PASSWORD } });
@@ -63,15 +63,15 @@ export async function addCodeCache(
     tls: { ca: mail.ca },
   };
   const secrets = await startSecrets({ box: JSON.stringify(box) });
-  const made: Record<string, string> = {};
+  const made: Record<string, readonly string[]> = {};
   try {
     for (const [name, files] of Object.entries(packages)) {
-      const script = files.find((file) => file.endsWith(".cjs"));
-      if (script === undefined) throw new Error(`${name} was not built by infra/build.ts`);
+      const scripts = files.filter((file) => file.endsWith(".cjs"));
+      if (scripts.length === 0) throw new Error(`${name} was not built by infra/build.ts`);
       await warm(resolve(ROOT, outdir, `${name}.mjs`), await sample(name), secrets.url);
-      const cache = `${script}${SUFFIX}`;
-      packages[name] = [...files.filter((file) => file !== cache), cache];
-      made[name] = cache;
+      const caches = scripts.map((script) => `${script}${SUFFIX}`);
+      packages[name] = [...new Set([...files, ...caches])];
+      made[name] = caches;
     }
   } finally {
     await Promise.all([mail.close(), secrets.close()]);
@@ -108,5 +108,5 @@ async function sample(name: string): Promise<string> {
 }
 
 if (import.meta.main) {
-  for (const file of Object.values(await addCodeCache())) console.log(file);
+  for (const file of Object.values(await addCodeCache()).flat()) console.log(file);
 }

@@ -1,11 +1,12 @@
 /**
- * What a cold start runs, as one script. esbuild cuts a handler into an ES module and a dozen chunks,
- * and Node resolves, reads, links and compiles each. Here the chunks that are loaded at start become one
- * file again, and those that wait for their errand import from it what they share with it, so that
- * every module still exists once.
+ * What a cold start runs, as two scripts. esbuild cuts a handler into an ES module and a dozen chunks,
+ * and Node resolves, reads, links and compiles each. Here the chunks that are loaded at start become two
+ * files again: what asks for the secret (lib/aws/early.ts), and the rest, which is compiled while the
+ * answer travels. Chunks that wait for their errand import from these what they share with them, so
+ * that every module still exists once.
  *
- * A script, not a module, for two reasons: V8 takes a code cache for it (code-cache.ts), and it asks for
- * Node's own modules by `require`, which evaluates none of the getters (`fs.ReadStream`,
+ * Scripts, not modules, for two reasons: V8 takes a code cache for them (code-cache.ts), and they ask
+ * for Node's own modules by `require`, which evaluates none of the getters (`fs.ReadStream`,
  * `http.WebSocket`) that an import has to.
  */
 import { createHash } from "node:crypto";
@@ -41,66 +42,54 @@ export const BANNER =
 
 /**
  * @param outputs of one build with `splitting`, by path
- * @param soon sources whose chunks every ordinary event needs: they belong to the script, and are
- *   evaluated when they are asked for
+ * @param first the entry whose chunks are run before all others
  */
 export async function join(
   name: string,
   outputs: ReadonlyMap<string, Output>,
-  soon: readonly string[],
+  first: string,
 ): Promise<Joined> {
   const entry = `${name}.mjs`;
-  const reached = closure(outputs, [entry], true);
   const start = closure(outputs, [entry]);
-  const wanted = [...reached].filter((path) => soon.includes(outputs.get(path)?.source ?? ""));
-  const script = closure(outputs, [entry, ...wanted]);
-  const parts = [...script].filter((path) => !start.has(path));
-  const later = [...reached].filter((path) => !script.has(path));
+  const ahead = closure(outputs, outputs.has(first) ? [first] : []);
+  const later = [...closure(outputs, [entry], true)].filter((path) => !start.has(path));
+  const early = [...start].filter((path) => ahead.has(path));
+  const rest = [...start].filter((path) => !ahead.has(path));
   const plan: Plan = {
     outputs,
+    door: `start-${name}.mjs`,
     later: new Map(later.map((path) => [posix.basename(path), named(path, name)])),
-    names: sharedNames(outputs, later),
-    start: { file: `start-${name}.mjs`, chunks: [...start] },
-    parts: { file: `parts-${name}.mjs`, chunks: parts },
+    early: names(outputs, early, [...rest, ...later], "e"),
+    rest: names(outputs, rest, later, "s"),
   };
-  const code = await scriptOf(plan);
-  const hash = createHash("sha256").update(code).digest("hex").slice(0, 8).toUpperCase();
-  const file = `start-${name}-${hash}.cjs`;
-  const doors = namesOf(plan, parts);
+  const scripts = [
+    script(`early-${name}`, await joined(plan, plan.early, [])),
+    script(`start-${name}`, await joined(plan, plan.rest, [`export {handler} from "/${entry}";`])),
+  ];
   return {
     startup: [
-      { path: entry, text: `export{handler}from"./chunks/${plan.start.file}";\n` },
-      {
-        path: `chunks/${plan.start.file}`,
-        text: starter(file, ["handler", ...namesOf(plan, [...start])]),
-      },
-      { path: `chunks/${file}`, text: code },
+      { path: entry, text: `export{handler}from"./chunks/${plan.door}";\n` },
+      { path: `chunks/${plan.door}`, text: starter(plan, scripts) },
+      ...scripts,
     ],
-    lazy: [
-      ...later.map((path) => chunkOf(plan, outputs.get(path) as Output, named(path, name))),
-      ...(doors.length === 0
-        ? []
-        : [{ path: `chunks/${plan.parts.file}`, text: door(plan.start.file, doors) }]),
-    ],
+    lazy: later.map((path) => chunkOf(plan, outputs.get(path) as Output, named(path, name))),
   };
 }
 
-interface Room {
-  readonly file: string;
-  readonly chunks: readonly string[];
-}
+/** For each chunk of a script, what is imported of it from outside, and a name of its own for each. */
+type Names = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 interface Plan {
   readonly outputs: ReadonlyMap<string, Output>;
+  /** The module that runs the scripts, and hands out what they share. */
+  readonly door: string;
   /** The chunks that wait: a name in esbuild's output, and its name in ours. */
   readonly later: ReadonlyMap<string, string>;
-  /** For each chunk in the script, what those that wait import of it, and a name of its own for each. */
-  readonly names: ReadonlyMap<string, ReadonlyMap<string, string>>;
-  readonly start: Room;
-  readonly parts: Room;
+  readonly early: Names;
+  readonly rest: Names;
 }
 
-/** A chunk that waits belongs to one function, since it imports from that function's script. */
+/** A chunk that waits belongs to one function, since it imports from that function's scripts. */
 const named = (path: string, name: string): string =>
   posix.basename(path).replace(/\.mjs$/, `-${name}.mjs`);
 
@@ -119,43 +108,34 @@ function closure(
   return seen;
 }
 
-function sharedNames(outputs: ReadonlyMap<string, Output>, later: readonly string[]) {
+function names(
+  outputs: ReadonlyMap<string, Output>,
+  chunks: readonly string[],
+  importers: readonly string[],
+  prefix: string,
+): Names {
   const asked = new Set(
-    later.flatMap((path) => outputs.get(path)?.imports.map((one) => one.path) ?? []),
+    importers.flatMap((path) => outputs.get(path)?.imports.map((one) => one.path) ?? []),
   );
   return new Map(
-    [...asked]
-      .filter((path) => outputs.has(path) && !later.includes(path))
-      .map((path, index) => {
-        const exports = outputs.get(path)?.exports ?? [];
-        return [path, new Map(exports.map((name) => [name, `s${index}_${name}`]))] as const;
-      }),
+    chunks.map((path, index) => {
+      const exports = asked.has(path) ? (outputs.get(path)?.exports ?? []) : [];
+      return [path, new Map(exports.map((name) => [name, `${prefix}${index}_${name}`]))] as const;
+    }),
   );
 }
 
-function namesOf({ names }: Plan, chunks: readonly string[]): readonly string[] {
-  return chunks.flatMap((path) => [...(names.get(path)?.values() ?? [])]);
-}
+const EARLY = "posthaste:early";
 
-/** The script: a function's body that fills `exports`. */
-async function scriptOf(plan: Plan): Promise<string> {
-  const { outputs, names, start, parts } = plan;
-  const reexports = (chunks: readonly string[]) =>
-    chunks.flatMap((path) => {
-      const list = [...(names.get(path) ?? [])].map(([name, as]) => `${name} as ${as}`);
-      return list.length > 0 ? [`export {${list.join(",")}} from "/${path}";`] : [];
-    });
-  const files = new Map([
-    [
-      "start",
-      [
-        `export {handler} from "/${start.chunks[0]}";`,
-        ...reexports(start.chunks),
-        'export const parts = () => import("/parts");',
-      ].join("\n"),
-    ],
-    ["parts", reexports(parts.chunks).join("\n")],
-  ]);
+/** A script: a function's body that fills `exports`. */
+async function joined(plan: Plan, chunks: Names, exports: readonly string[]): Promise<string> {
+  const listed = (path: string, from: string, turn: (pair: [string, string]) => string) => {
+    const list = [...(chunks.get(path) ?? plan.early.get(path) ?? [])].map(turn);
+    return list.length > 0 ? `export {${list.join(",")}} from "${from}";` : "";
+  };
+  const all = [...chunks.keys()].map((path) =>
+    listed(path, `/${path}`, ([name, as]) => `${name} as ${as}`),
+  );
   const memory: Plugin = {
     name: "memory",
     setup({ onResolve, onLoad }) {
@@ -163,13 +143,16 @@ async function scriptOf(plan: Plan): Promise<string> {
         path: path.startsWith("/") ? path.slice(1) : posix.join(posix.dirname(importer), path),
         namespace: "memory",
       }));
-      onLoad({ filter: /./, namespace: "memory" }, ({ path }) => ({
-        contents: files.get(path) ?? deferred(plan, outputs.get(path)?.text ?? ""),
-      }));
+      onResolve({ filter: new RegExp(`^${EARLY}$`) }, () => ({ path: EARLY, external: true }));
+      onLoad({ filter: /./, namespace: "memory" }, ({ path }) => {
+        if (path === "all") return { contents: [...exports, ...all].join("\n") };
+        if (chunks.has(path)) return { contents: deferred(plan, textOf(plan, path)) };
+        return { contents: listed(path, EARLY, ([name, as]) => `${as} as ${name}`) };
+      });
     },
   };
   const { outputFiles } = await build({
-    entryPoints: ["/start"],
+    entryPoints: ["/all"],
     bundle: true,
     write: false,
     minify: true,
@@ -180,12 +163,23 @@ async function scriptOf(plan: Plan): Promise<string> {
     format: "cjs",
     // A script has no `import()`: what is left of it becomes `require`.
     supported: { "dynamic-import": false },
+    // The SDK asks of every body whether it is a web stream, for which Node would load all of those;
+    // `node:https` gives none.
+    define: { ReadableStream: "undefined" },
     plugins: [memory],
   });
   return outputFiles[0]?.text ?? "";
 }
 
-/** In the script, `import()` of what waits goes through the module that runs it; see {@link starter}. */
+const textOf = ({ outputs }: Plan, path: string): string => outputs.get(path)?.text ?? "";
+
+/** V8 does not compare a source with that of its cache: the name has to tell one from another. */
+function script(name: string, text: string): Made {
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 8).toUpperCase();
+  return { path: `chunks/${name}-${hash}.cjs`, text };
+}
+
+/** In a script, `import()` of what waits goes through the module that runs it; see {@link starter}. */
 function deferred({ later }: Plan, text: string): string {
   return text.replaceAll(DYNAMIC, (whole, file) =>
     later.has(file) ? `load("./${later.get(file)}")` : whole,
@@ -196,19 +190,19 @@ function deferred({ later }: Plan, text: string): string {
 const DYNAMIC = /\bimport\("\.\/(?:chunks\/)?([^"/]+)"\)/g;
 const STATIC = /\bimport(?:\{([^}]*)\}from)?"\.\/([^"/]+)";/g;
 
-/** A chunk that waits, importing what it shares with the script from where that was evaluated. */
+/** A chunk that waits, importing what it shares with the scripts from where they were run. */
 function chunkOf(plan: Plan, { path, text, source }: Output, own: string): Made {
-  const { later, names, start } = plan;
+  const { later, door } = plan;
   const imports = (whole: string, list: string | undefined, file: string) => {
     const other = later.get(file);
     if (other !== undefined) return whole.replace(`./${file}`, `./${other}`);
     const chunk = posix.join(posix.dirname(path), file);
-    const room = start.chunks.includes(chunk) ? start : plan.parts;
+    const shared = plan.early.get(chunk) ?? plan.rest.get(chunk);
     const renamed = list?.split(",").map((one) => {
       const [name = "", as = name] = one.trim().split(" as ");
-      return `${names.get(chunk)?.get(name)} as ${as}`;
+      return `${shared?.get(name)} as ${as}`;
     });
-    return `import{${renamed?.join(",") ?? ""}}from"./${room.file}";`;
+    return `import{${renamed?.join(",") ?? ""}}from"./${door}";`;
   };
   const rewritten = text
     .replaceAll(STATIC, imports)
@@ -217,25 +211,55 @@ function chunkOf(plan: Plan, { path, text, source }: Output, own: string): Made 
 }
 
 /**
- * The module that runs the script. The code cache beside it is taken by the Node that made it: another
+ * The module that runs the scripts, and between them lets the event loop turn, so that the request for
+ * the secret gets out. The code cache beside a script is taken by the Node that made it: another
  * version or processor, or one without `--expose-gc`, looks for another name, and V8 refuses what does
  * not fit.
+ *
+ * Two of Node's modules are large and little is asked of them: `fs/promises` is loaded by the first
+ * call (of the SDK, where it looks for files), and `performance` without its observers.
  */
-function starter(script: string, names: readonly string[]): string {
-  return (
-    'const own=process.getBuiltinModule,{readFileSync:read}=own("node:fs"),{Script}=own("node:vm");' +
-    `const filename=import.meta.dirname+"/${script}";let cachedData;` +
-    'try{cachedData=read(filename+"."+process.version+"-"+process.arch+(globalThis.gc?"-gc":""))}catch{}' +
-    'const code=new Script("(function(exports,require,module,load){"+read(filename,"utf8")+"\\n})",' +
-    "{filename,cachedData});" +
-    "globalThis.posthasteScripts?.set(filename,code);const module={exports:{}};" +
-    'code.runInThisContext()(module.exports,own("node:module").createRequire(filename),module,' +
-    "(path)=>import(path));" +
-    `export const{${names.join(",")},parts}=module.exports;\n`
-  );
+function starter({ early, rest }: Plan, scripts: readonly Made[]): string {
+  const [ahead, start] = scripts.map(({ path }) => JSON.stringify(posix.basename(path)));
+  const shared = (names: Names) => [...names.values()].flatMap((one) => [...one.values()]).join();
+  return `const own = process.getBuiltinModule;
+const { readFileSync } = own("node:fs");
+const { Script } = own("node:vm");
+const require = own("node:module").createRequire(import.meta.url);
+const whenCalled = (id) =>
+  new Proxy({}, { get: (_, name) => (...given) => require(id)[name](...given) });
+const performance = {
+  now() {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1e3 + nanoseconds / 1e6;
+  },
+};
+const turn = () => new Promise(setImmediate);
+function compile(name) {
+  const filename = import.meta.dirname + "/" + name;
+  let cachedData;
+  try {
+    const flags = globalThis.gc ? "-gc" : "";
+    cachedData = readFileSync(filename + "." + process.version + "-" + process.arch + flags);
+  } catch {}
+  const body = readFileSync(filename, "utf8");
+  const code = "(function(exports,require,module,load,performance){" + body + "\\n})";
+  const script = new Script(code, { filename, cachedData });
+  globalThis.posthasteScripts?.set(filename, script);
+  return (early) => {
+    const resolved = { "${EARLY}": early, "node:fs/promises": whenCalled("node:fs/promises") };
+    const module = { exports: {} };
+    const load = (path) => import(path);
+    const run = script.runInThisContext();
+    run(module.exports, (id) => resolved[id] ?? require(id), module, load, performance);
+    return module.exports;
+  };
 }
-
-/** Where later chunks find what is evaluated only when asked for. */
-function door(start: string, names: readonly string[]): string {
-  return `import{parts}from"./${start}";export const{${names.join(",")}}=await parts();\n`;
+const early = compile(${ahead})();
+await turn();
+const start = compile(${start});
+await turn();
+export const { ${shared(early)} } = early;
+export const { handler, ${shared(rest)} } = start(early);
+`;
 }

@@ -17,6 +17,7 @@ const LEFT_TO_THE_SDK = [
   "AWS_CREDENTIAL_EXPIRATION",
   "AWS_CREDENTIAL_SCOPE",
   "AWS_DEFAULTS_MODE",
+  "AWS_DISABLE_CLOCK_SKEW_CORRECTION",
   "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
   "AWS_RETRY_MODE",
   "AWS_SDK_UA_APP_ID",
@@ -51,6 +52,7 @@ export function settings(
     useDualstackEndpoint: false,
     useFipsEndpoint: false,
     authSchemePreference: [],
+    disableClockSkewCorrection: false,
     userAgentAppId: "",
   } as const;
 }

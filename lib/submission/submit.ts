@@ -50,7 +50,7 @@ export interface SubmitPorts extends DeliveryPorts {
   /** Absent: nothing is known across invocations, and nothing is promised about them. */
   readonly ledger?: () => Promise<Ledger>;
   readonly rate: RateLimit;
-  /** Loaded lazily: the composer is large, and the secret is on its way meanwhile. */
+  /** A promise, so that who seldom composes may load it then. */
   readonly composer: () => Promise<Composer>;
   /** What only some messages need. */
   readonly attachments: () => Promise<ResolveAttachment>;

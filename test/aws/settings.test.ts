@@ -148,6 +148,7 @@ test.each([
   ["AWS_CREDENTIAL_EXPIRATION", "2030-01-01T00:00:00Z"],
   ["AWS_CREDENTIAL_SCOPE", "us-east-1"],
   ["AWS_DEFAULTS_MODE", "in-region"],
+  ["AWS_DISABLE_CLOCK_SKEW_CORRECTION", "true"],
   ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"],
   ["AWS_RETRY_MODE", "adaptive"],
   ["AWS_SDK_UA_APP_ID", "shop"],

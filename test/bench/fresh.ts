@@ -19,6 +19,8 @@ export interface Fresh {
   /** Resident at its highest, in MiB. */
   readonly peak: number;
   readonly outcome: unknown;
+  /** Names of Node's own modules that it has loaded, `internal/` included. */
+  readonly builtins: readonly string[];
   /** Octets of each module loaded from a file, where they were to be counted. */
   readonly loaded: Readonly<Record<string, number>>;
 }
@@ -31,18 +33,20 @@ export interface FreshOptions {
   readonly count?: boolean;
 }
 
-/** Kept as plain JavaScript, so that no type stripping is on the clock. */
+/** Kept as plain JavaScript, so that no type stripping is on the clock; `performance` would load all of perf_hooks. */
 const RUNNER = `
 const [, bundle, event] = process.argv;
-const begun = performance.now();
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+const begun = now();
 const { handler } = await import(bundle);
-const imported = performance.now();
+const imported = now();
 const { outcome, error } = await handler(JSON.parse(event), { awsRequestId: "bench" });
-const done = performance.now();
+const done = now();
 const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
 const report = {
   importing: imported - begun, inside: done - begun, outcome, error,
   cpu: (userCPUTime + systemCPUTime) / 1000, peak: maxRSS / 1024,
+  builtins: process.moduleLoadList.map((name) => name.replace("NativeModule ", "")),
 };
 process.stdout.write("\\n@" + JSON.stringify(report), () => process.exit());
 `;

@@ -1,6 +1,6 @@
 /** What is deployed stands by itself: built away from the repository, each bundle loads and works. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { isBuiltin } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,8 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Build, build, sizeTable } from "../../infra/build.ts";
 import { addCodeCache } from "../../infra/code-cache.ts";
+import { lambdaAws } from "../../infra/local/aws.ts";
+import { startSecrets } from "../../infra/local/secrets.ts";
 import { AWS_ENVIRONMENT } from "../support/lambda.ts";
 
 const run = promisify(execFile);
@@ -68,12 +70,22 @@ describe("the bundles", () => {
     const files = await modules();
     for (const path of files) expect(path).toMatch(/[\\/][^.\\/][^\\/]*\.[mc]js$/);
     // A chunk that is only loaded on some errand must load then: by itself, from where it is. What is
-    // shared is handed over when the script has run; what came later would be missed.
+    // shared is handed over when the scripts have run; what came later would be missed.
     const chunks = files.filter((path) => path.includes("chunks") && path.endsWith(".mjs"));
+    // What is imported on an errand gives what was asked for, which no bundler checks.
+    const asked = new Set(
+      built.functions.flatMap(({ lazy }) =>
+        lazy.flatMap(({ file, source }) =>
+          source === undefined ? [] : [pathToFileURL(join(built.outdir, file)).href],
+        ),
+      ),
+    );
+    expect(asked.size).toBeGreaterThan(100);
     const script = `for (const path of ${JSON.stringify(chunks.map((path) => pathToFileURL(path)))}) {
       const names = Object.entries(await import(path));
       const missed = names.filter(([, value]) => value === undefined).map(([name]) => name);
-      if (/(start|parts)-\\w+\\.mjs$/.test(path) && missed.length > 0) console.log(path, missed);
+      if (/start-\\w+\\.mjs$/.test(path) && missed.length > 0) console.log(path, missed);
+      if (${JSON.stringify([...asked])}.includes(path) && names.length === 0) console.log(path, "nothing");
     }`;
     const node = await run(process.execPath, ["--input-type=module", "--eval", script], {
       env: AWS_ENVIRONMENT,
@@ -82,51 +94,89 @@ describe("the bundles", () => {
     expect(chunks.length).toBeGreaterThan(100);
   }, 120_000);
 
-  it("hold each module once: a chunk that waits has the very classes of the script", async () => {
+  it("hold each module once: a chunk that waits has the very classes of the scripts", async () => {
     const files = await modules();
     const start = files.find((path) => path.endsWith("start-invoke.mjs")) ?? "";
-    const { handler, parts, ...shared } = await import(pathToFileURL(start).href);
+    const { handler, ...shared } = await import(pathToFileURL(start).href);
     expect(typeof handler).toBe("function");
-    expect(Object.keys(await parts()).length).toBeGreaterThan(0);
     expect(Object.keys(shared).length).toBeGreaterThan(10);
     const chunks = await Promise.all(
       files.filter((path) => path.endsWith("-invoke.mjs")).map((path) => readFile(path, "utf8")),
     );
     // The base of every AWS exception, and of our own errors, is told apart by identity.
     const bases = chunks.filter((text) => text.includes("extends Error"));
-    const script = await readFile(files.find((path) => /start-invoke-\w+\.cjs$/.test(path)) ?? "");
+    const script = await readFile(files.find((path) => /early-invoke-\w+\.cjs$/.test(path)) ?? "");
     expect(script.includes("ServiceException")).toBe(true);
     expect(bases.filter((text) => text.includes('"ConfigError"'))).toEqual([]);
   });
 
+  it("ask for the secret before anything else is loaded, and once", async () => {
+    const own = join(outside, "early");
+    await cp(built.outdir, own, { recursive: true });
+    const names = await readdir(join(own, "chunks"));
+    const rest = names.find((name) => /^start-invoke-\w+\.cjs$/.test(name)) ?? "";
+    const box = { host: "127.0.0.1:1", security: "none", from: "shop@example.com" };
+    const secrets = await startSecrets({ box: JSON.stringify(box) });
+    const load = async (more: Readonly<Record<string, string>> = {}) => {
+      const url = pathToFileURL(join(own, "invoke.mjs")).href;
+      const script = `const { handler } = await import(${JSON.stringify(url)});
+        console.log((await handler({ to: "a@example.net", text: "x" }, {})).error?.code);`;
+      const node = await run(process.execPath, ["--input-type=module", "--eval", script], {
+        env: {
+          ...lambdaAws("invoke"),
+          AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+          MAILBOX_SECRET_ID: "box",
+          LOG_LEVEL: "silent",
+          ...more,
+        },
+      });
+      return node.stdout.trim();
+    };
+    try {
+      expect(await load()).toBe("connect_failed");
+      expect(secrets.calls()).toBe(1);
+      // Nothing of the rest is there, and it is asked for all the same.
+      const idle = "exports.handler = () => new Promise((done) => setTimeout(done, 300, {}));";
+      await writeFile(join(own, "chunks", rest), idle);
+      expect(await load()).toBe("undefined");
+      expect(secrets.calls()).toBe(2);
+      // What may not be kept is not asked for ahead of an event.
+      expect(await load({ MAILBOX_CACHE_SECONDS: "0" })).toBe("undefined");
+      expect(secrets.calls()).toBe(2);
+    } finally {
+      await secrets.close();
+    }
+  }, 60_000);
+
   it("run without a code cache, with one that fits, and with one that does not", async () => {
     const own = join(outside, "cached");
     await build({ outdir: own, entries: [INVOKE] });
-    const { invoke: cache = "" } = await addCodeCache(own);
+    const { invoke: caches = [] } = await addCodeCache(own);
     const packages = JSON.parse(await readFile(join(own, "packages.json"), "utf8"));
-    expect(packages.invoke.at(-1)).toBe(cache);
-    const path = fileURLToPath(new URL(`../../${cache}`, import.meta.url));
-    expect((await stat(path)).size).toBeGreaterThan(100_000);
+    expect(packages.invoke.slice(-2)).toEqual(caches);
+    const paths = caches.map((cache) => fileURLToPath(new URL(`../../${cache}`, import.meta.url)));
+    for (const path of paths) expect((await stat(path)).size).toBeGreaterThan(100_000);
+    const [path = ""] = paths;
     const whole = await readFile(path);
     const rejected = async (flags = ["--expose-gc"]) => {
       const url = pathToFileURL(join(own, "invoke.mjs")).href;
       const script = `globalThis.posthasteScripts = new Map();
         const { handler } = await import(${JSON.stringify(url)});
-        const [code] = globalThis.posthasteScripts.values();
-        console.log(typeof handler, code.cachedDataRejected);`;
+        const scripts = [...globalThis.posthasteScripts.values()];
+        console.log(typeof handler, ...scripts.map((one) => one.cachedDataRejected));`;
       const node = await run(process.execPath, [...flags, "--input-type=module", "--eval", script]);
       return node.stdout.trim();
     };
-    expect(await rejected()).toBe("function false");
+    expect(await rejected()).toBe("function false false");
     // Without the flag V8 would refuse it: it is not even looked for.
-    expect(await rejected([])).toBe("function undefined");
+    expect(await rejected([])).toBe("function undefined undefined");
     // Another V8 writes another version into its first octets.
     await writeFile(path, Buffer.concat([Buffer.alloc(16), whole.subarray(16)]));
-    expect(await rejected()).toBe("function true");
+    expect(await rejected()).toBe("function true false");
     await writeFile(path, whole.subarray(0, 1000));
-    expect(await rejected()).toBe("function true");
+    expect(await rejected()).toBe("function true false");
     await rm(path);
-    expect(await rejected()).toBe("function undefined");
+    expect(await rejected()).toBe("function undefined false");
   }, 120_000);
 });
 
@@ -170,6 +220,6 @@ describe("the build", () => {
     await build({ entries: [source], outdir });
     expect(await readdir(outdir)).toEqual(["chunks", "one.mjs", "packages.json"]);
     for (const file of await readdir(join(outdir, "chunks")))
-      expect(file).toMatch(/^start-one[-.]/);
+      expect(file).toMatch(/^(early|start)-one[-.]/);
   });
 });
