@@ -144,7 +144,7 @@ function receive(wired: Wiring, record: unknown, fallback: string): Received {
   };
   const group = system["MessageGroupId"];
   const counted = system["ApproximateReceiveCount"];
-  const count = typeof counted === "string" ? Number(counted) : 1;
+  const count = typeof counted === "object" ? 1 : Number(counted);
   const receives = (count >= 1 ? Math.floor(count) : 1) + (brought?.receives ?? 0);
   const content = unwrap(body, known);
   const { answered, order } = content;

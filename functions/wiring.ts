@@ -5,7 +5,6 @@
 import { randomUUID } from "node:crypto";
 import { secrets } from "../lib/aws/early.ts";
 import { type Config, ConfigError, loadConfig } from "../lib/config.ts";
-import * as composer from "../lib/message/compose.ts";
 import { ownName } from "../lib/smtp/io/own-name.ts";
 import { Relay } from "../lib/smtp/io/relay.ts";
 import { Ledger } from "../lib/submission/ledger.ts";
@@ -73,7 +72,6 @@ function assemble(): Wiring | ConfigError {
         }),
         tokens: createTokenSource(),
         ehloName,
-        composer: async () => composer,
         attachments: once(async () => (await import("../lib/aws/s3.ts")).s3Attachments()),
         plainText: async () => (await import("../lib/message/plain-text.ts")).plainText,
         signer: async () => (await import("../lib/message/dkim.ts")).signContent,

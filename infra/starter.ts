@@ -2,7 +2,7 @@
  * What a cold start runs, as two scripts. esbuild cuts a handler into an ES module and a dozen chunks,
  * and Node resolves, reads, links and compiles each. Here the chunks that are loaded at start become two
  * files again: what asks for the secret (lib/aws/early.ts), and the rest, which is compiled while the
- * answer travels. Chunks that wait for their errand import from these what they share with them, so
+ * connection for it is made. Chunks that wait for their errand import from these what they share with them, so
  * that every module still exists once.
  *
  * Scripts, not modules, for two reasons: V8 takes a code cache for them (code-cache.ts), and they ask
@@ -211,8 +211,8 @@ function chunkOf(plan: Plan, { path, text, source }: Output, own: string): Made 
 }
 
 /**
- * The module that runs the scripts, and between them lets the event loop turn, so that the request for
- * the secret gets out. The code cache beside a script is taken by the Node that made it: another
+ * The module that runs the scripts, and between them lets the event loop turn, so that the connection
+ * to the secret's store is on its way. The code cache beside a script is taken by the Node that made it: another
  * version or processor, or one without `--expose-gc`, looks for another name, and V8 refuses what does
  * not fit.
  *

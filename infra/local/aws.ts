@@ -5,11 +5,11 @@ const ACCOUNT = {
   AWS_REGION: "us-east-1",
   AWS_ACCESS_KEY_ID: "local",
   AWS_SECRET_ACCESS_KEY: "local",
+  AWS_EC2_METADATA_DISABLED: "true",
 } as const;
 
 export const LOCAL_AWS = {
   ...ACCOUNT,
-  AWS_EC2_METADATA_DISABLED: "true",
   AWS_CONFIG_FILE: devNull,
   AWS_SHARED_CREDENTIALS_FILE: devNull,
 } as const;

@@ -1,6 +1,6 @@
 /**
  * What an instance does first: it asks for the default mailbox's secret. The build makes a script of
- * its own of this (infra/starter.ts), so that the answer travels while the rest is still being loaded.
+ * its own of this (infra/starter.ts), so that the connection is being made while the rest is loaded.
  * A failure is told to whoever needs the secret.
  */
 

@@ -13,6 +13,7 @@ const LEFT_TO_THE_SDK = [
   "AWS_CONFIG_FILE",
   "AWS_SHARED_CREDENTIALS_FILE",
   "AWS_ACCOUNT_ID",
+  "AWS_ACCOUNT_ID_ENDPOINT_MODE",
   "AWS_AUTH_SCHEME_PREFERENCE",
   "AWS_CREDENTIAL_EXPIRATION",
   "AWS_CREDENTIAL_SCOPE",
@@ -45,7 +46,10 @@ export function settings(
   return {
     region,
     credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) },
-    ...(endpoint ? { endpoint } : { ignoreConfiguredEndpointUrls: true }),
+    ...(endpoint === undefined && { ignoreConfiguredEndpointUrls: true }),
+    // SQS asks the host in the queue's own URL, unless an endpoint is told; one that is found does not count.
+    ...(endpoint !== undefined && service !== "SQS" && { endpoint }),
+    ...(service === "DYNAMODB" && { accountIdEndpointMode: "preferred" as const }),
     // The SDK's own defaults.
     defaultsMode: "legacy",
     retryMode: "standard",

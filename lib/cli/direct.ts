@@ -57,7 +57,6 @@ export function directPorts(
     relay: progress === undefined ? relay : watched(relay, progress),
     tokens: createTokenSource(),
     ehloName: ownName(),
-    composer: () => import("../message/compose.ts"),
     attachments: async () => (await import("../aws/s3.ts")).s3Attachments(),
     plainText: async () => (await import("../message/plain-text.ts")).plainText,
     signer: async () => (await import("../message/dkim.ts")).signContent,

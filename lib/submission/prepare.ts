@@ -3,6 +3,7 @@
  * the policy. What stops a message here is a result, told before anyone was connected to.
  */
 import { ConfigError } from "../config.ts";
+import { compose } from "../message/compose.ts";
 import { envelopeOf } from "../message/envelope.ts";
 import { parseRaw } from "../message/raw.ts";
 import { type MailRequest, parseRequest } from "../message/schema.ts";
@@ -14,7 +15,7 @@ import { answered, type Ledger, type LedgerRecord } from "./ledger.ts";
 import { type Mailbox, MailboxError } from "./mailbox.ts";
 import { type ErrorResult, overall, type RecipientResult, type Result, unsent } from "./outcome.ts";
 import { checkPolicy, checkSize } from "./policy.ts";
-import type { Composer, Limits, Order, SubmitPorts } from "./submit.ts";
+import type { Limits, Order, SubmitPorts } from "./submit.ts";
 
 /** A message that only lacks a session. */
 export interface Ready {
@@ -47,11 +48,8 @@ export async function prepare(
   if (!parsed.ok) return malformed(order.id, parsed.issues);
   const { request } = parsed;
   const id = request.idempotencyKey ?? order.id;
-  // Its packets are on their way while the composer is being loaded.
+  // Its packets are on their way while the secret is.
   ports.relay.prepare?.({ timeLeft: limits.timeLeft() });
-  const loading = ports.composer();
-  // Awaited below; a failure to load it is told there.
-  loading.catch(() => {});
   let claim: Held | undefined;
   try {
     const secretId = secretOf(ports.config, request);
@@ -60,7 +58,7 @@ export async function prepare(
     claim = claimed;
     const mailbox = await ports.mailboxes.load(secretId, limits.timeLeft());
     const known = { order, id, request, secretId, mailbox, claim };
-    const assembling = assemble(ports, known, await loading);
+    const assembling = assemble(ports, known);
     const ready = await inTime(assembling, limits.timeLeft(), attachmentsLate);
     return "outcome" in ready ? await conclude(claim, ready, limits) : ready;
   } catch (error) {
@@ -161,7 +159,6 @@ export function wholeOf(claim: Held | undefined, result: Result): Result {
 async function assemble(
   ports: SubmitPorts,
   known: Pick<Ready, "order" | "id" | "request" | "secretId" | "mailbox" | "claim">,
-  composer: Composer,
 ): Promise<Ready | Result> {
   const { order, id, request, secretId, mailbox, claim } = known;
   const parsedRaw = request.raw === undefined ? undefined : parseRaw(request.raw);
@@ -200,7 +197,7 @@ async function assemble(
   };
   const refused = checkPolicy(proposal, mailbox, ports.config);
   if (refused.length > 0) return forbidden(id, refused, addressed);
-  const composed = await composer.compose(request, {
+  const composed = await compose(request, {
     from: own,
     ...(mailbox.from && { sender: mailbox.from }),
     date: claim ? new Date(claim.record.date) : order.date,

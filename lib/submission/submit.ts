@@ -50,8 +50,6 @@ export interface SubmitPorts extends DeliveryPorts {
   /** Absent: nothing is known across invocations, and nothing is promised about them. */
   readonly ledger?: () => Promise<Ledger>;
   readonly rate: RateLimit;
-  /** A promise, so that who seldom composes may load it then. */
-  readonly composer: () => Promise<Composer>;
   /** What only some messages need. */
   readonly attachments: () => Promise<ResolveAttachment>;
   readonly signer: () => Promise<Signer>;
@@ -59,8 +57,6 @@ export interface SubmitPorts extends DeliveryPorts {
 }
 
 export type Signer = (content: Content, keys: readonly DkimKey[]) => Promise<Content>;
-
-export type Composer = Pick<typeof import("../message/compose.ts"), "compose">;
 
 /** Submit one message. */
 export async function submit(ports: SubmitPorts, order: Order, limits: Limits): Promise<Result> {

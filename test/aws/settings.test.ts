@@ -118,6 +118,11 @@ describe.each(services)("%s", (service) => {
   });
 });
 
+test("SQS asks the host in the queue's URL, whatever endpoint is found", async () => {
+  vi.stubEnv("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+  expect(await asked("SQS", settings("SQS"))).toEqual(await asked("SQS", {}));
+});
+
 test("without an endpoint of its own it is the region's", async () => {
   vi.stubEnv("AWS_ENDPOINT_URL", undefined);
   const client = new SecretsManagerClient({
@@ -144,6 +149,7 @@ test.each([
   ["AWS_CONFIG_FILE", "/var/task/aws"],
   ["AWS_SHARED_CREDENTIALS_FILE", "/var/task/keys"],
   ["AWS_ACCOUNT_ID", "123456789012"],
+  ["AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled"],
   ["AWS_AUTH_SCHEME_PREFERENCE", "sigv4a"],
   ["AWS_CREDENTIAL_EXPIRATION", "2030-01-01T00:00:00Z"],
   ["AWS_CREDENTIAL_SCOPE", "us-east-1"],

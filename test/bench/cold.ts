@@ -4,7 +4,7 @@
  * store (TLS) and the mail server (implicit TLS, on loopback) live in this process.
  *
  * The function with nodemailer is built twice: with esbuild's settings alone, as one would, and by our
- * own build, which joins what a start loads into a script (infra/starter.ts).
+ * own build, which joins what a start loads into scripts (infra/starter.ts).
  */
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -16,6 +16,7 @@ import { contentOf } from "../../lib/smtp/data.ts";
 import type { Submission } from "../../lib/smtp/envelope.ts";
 import { Relay } from "../../lib/smtp/io/relay.ts";
 import { ReplyDecoder } from "../../lib/smtp/reply.ts";
+import { startDynamo } from "../support/dynamo.ts";
 import { type BdatServer, startBdatServer } from "./bdat-server.ts";
 import { COUNTING_RTT_MS, counted } from "./counted.ts";
 import { fresh } from "./fresh.ts";
@@ -298,5 +299,24 @@ describe("a plain message", () => {
     expect(outcome).toBe("accepted");
     expect(builtins).toContain("tls");
     expect(NOT_LOADED.filter((name) => builtins.includes(name))).toEqual([]);
+  });
+
+  it("looks for no files of the AWS SDK with a ledger, either", async () => {
+    const dynamo = await startDynamo();
+    try {
+      const { outcome, builtins } = await fresh({
+        bundle,
+        event: { ...event, idempotencyKey: "count" },
+        environment: {
+          ...environment,
+          LEDGER_TABLE: dynamo.table,
+          AWS_ENDPOINT_URL_DYNAMODB: dynamo.url,
+        },
+      });
+      expect(outcome).toBe("accepted");
+      expect(builtins).not.toContain("fs/promises");
+    } finally {
+      await dynamo.close();
+    }
   });
 });

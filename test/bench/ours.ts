@@ -5,7 +5,7 @@
 import { Relay } from "../../lib/smtp/io/relay.ts";
 import { Mailboxes } from "../../lib/submission/mailboxes.ts";
 import { RateLimit } from "../../lib/submission/rate.ts";
-import { type Composer, type SubmitPorts, submitAll } from "../../lib/submission/submit.ts";
+import { type SubmitPorts, submitAll } from "../../lib/submission/submit.ts";
 import { createTokenSource } from "../../lib/submission/token.ts";
 
 export type Secret = Readonly<Record<string, unknown>>;
@@ -13,7 +13,6 @@ export type Secret = Readonly<Record<string, unknown>>;
 /** An instance that has sent nothing yet: no TLS session to resume, as nodemailer has none. */
 function portsOf(secret: Secret): SubmitPorts {
   const text = JSON.stringify(secret);
-  let composer: Promise<Composer> | undefined;
   return {
     config: {
       secretId: "bench",
@@ -31,10 +30,6 @@ function portsOf(secret: Secret): SubmitPorts {
     relay: new Relay(),
     tokens: createTokenSource(),
     ehloName: "[127.0.0.1]",
-    composer: () => {
-      composer ??= import("../../lib/message/compose.ts");
-      return composer;
-    },
     attachments: async () => (await import("../../lib/aws/s3.ts")).s3Attachments(),
     plainText: async () => (await import("../../lib/message/plain-text.ts")).plainText,
     signer: async () => (await import("../../lib/message/dkim.ts")).signContent,

@@ -369,11 +369,11 @@ const GROWTH =
 const COLD =
   "Under AWS's runtime interface client: from the making of the process to the answer, Secrets Manager (within TLS) and the " +
   "mail server on loopback. “nodemailer” is a function of the same job (middy, zod, the same SDK) bundled by the same settings of " +
-  "esbuild; “built by ours” has it joined into a script by our build as well. The code cache is V8's, made by the same Node " +
+  "esbuild; “built by ours” has it joined into scripts by our build as well. The code cache is V8's, made by the same Node " +
   "(`node infra/code-cache.ts`); it serves a Node that is known, so a deployment has it only where it was made for that. On two " +
-  "shared cores CPU time tells more than the clock. What would bring 0.7: that cache. Without it, in a profile Node's own modules " +
-  "(TLS, HTTPS, crypto, loading) take more time than our code and the SDK's together, and the SDK is half of the code; so little " +
-  "would do but a signed request of our own in its place, which is not worth the keeping of it.";
+  "shared cores CPU time tells more than the clock. What would bring 0.7: that cache. Without it most of what is left is Node's own: " +
+  "starting, its modules for TLS, HTTPS and crypto, and Lambda's client take a third, and compiling the scripts a tenth; the SDK is half " +
+  "of the code, and a signed request of our own in its place is not worth the keeping of it.";
 
 const COST =
   "A model from the figures above, for a warm function: of the measured time, waiting takes as long whatever the memory, and CPU " +

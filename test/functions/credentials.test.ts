@@ -55,7 +55,6 @@ async function sent(environment: Readonly<Record<string, string>>): Promise<unkn
   const started = await startFunction("invoke", {
     MAILBOX_SECRET_ID: "box",
     AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
-    AWS_LAMBDA_FUNCTION_NAME: "invoke",
     ...NONE,
     ...environment,
   });

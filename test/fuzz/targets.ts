@@ -299,7 +299,6 @@ const PORTS: SubmitPorts = {
   },
   tokens: { get: async () => "", invalidate: () => {} },
   ehloName: "client.test",
-  composer: () => import("../../lib/message/compose.ts"),
   attachments: async () => async () => {
     throw new Error("never asked: policy refuses every bucket");
   },

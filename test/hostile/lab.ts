@@ -171,7 +171,6 @@ export function portsFor(secret: { readonly json: string }, sent: Sent[]): Submi
     },
     tokens: { get: async () => TOKEN, invalidate: () => {} },
     ehloName: "client.test",
-    composer: () => import("../../lib/message/compose.ts"),
     attachments: async () => {
       throw new Error("no attachments here");
     },

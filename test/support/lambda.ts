@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { LOCAL_AWS } from "../../infra/local/aws.ts";
+import { LOCAL_AWS, lambdaAws } from "../../infra/local/aws.ts";
 
 export interface LambdaFunction {
   /** @param milliseconds what the context says is left */
@@ -29,7 +29,7 @@ export async function startFunction(
   environment: Readonly<Record<string, string>>,
 ): Promise<LambdaFunction> {
   const child: ChildProcess = fork(runner, [name], {
-    env: { ...LOCAL_AWS, PATH: process.env["PATH"] ?? "", ...environment },
+    env: { ...lambdaAws(name), PATH: process.env["PATH"] ?? "", ...environment },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     serialization: "json",
   });
