@@ -371,7 +371,7 @@ const COLD =
   "mail server on loopback. “nodemailer” is a function of the same job (middy, zod, the same SDK) bundled by the same settings of " +
   "esbuild; “built by ours” has it joined into scripts by our build as well. The code cache is V8's, made by the same Node " +
   "(`node infra/code-cache.ts`); it serves a Node that is known, so a deployment has it only where it was made for that. On two " +
-  "shared cores CPU time tells more than the clock. What would bring 0.7: that cache. Without it most of what is left is Node's own: " +
+  "shared cores CPU time tells more than the clock. From run to run the ratio lies between 0.7 and 0.8; what brings it below 0.7 is that cache. Without it most of what is left is Node's own: " +
   "starting, its modules for TLS, HTTPS and crypto, and Lambda's client take a third, and compiling the scripts a tenth; the SDK is half " +
   "of the code, and a signed request of our own in its place is not worth the keeping of it.";
 
