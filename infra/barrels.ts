@@ -100,10 +100,18 @@ function originsOf(build: PluginBuild): Find {
     const own = isMixed(text) ? file + OWN : file;
     return { named: new Map(named), made: new Set(made), stars, own };
   });
+  // Asked for each name of a list, from the same folder.
+  const resolved = remembered(async (place) => {
+    const [resolveDir = "", from = ""] = place.split("\0");
+    const { path, sideEffects, errors } = await build.resolve(from, {
+      resolveDir,
+      kind: "import-statement",
+    });
+    return errors.length > 0 || sideEffects || !MODULES.test(path) ? undefined : path;
+  });
   const find: Find = async (importer, from, name) => {
-    const where = { resolveDir: dirname(importer), kind: "import-statement" } as const;
-    const { path: file, sideEffects, errors } = await build.resolve(from, where);
-    if (errors.length > 0 || sideEffects || !MODULES.test(file)) return undefined;
+    const file = await resolved(`${dirname(importer)}\0${from}`);
+    if (file === undefined) return undefined;
     const { named, made, stars, own } = await exportsOf(file);
     if (made.has(name)) return { file: own, name };
     const next = named.get(name);
