@@ -156,6 +156,36 @@ describe("one send", () => {
     expect(times).toEqual([...times].sort((a, b) => a - b));
   });
 
+  it("takes as many sessions as one message's recipients ask for (RFC 9422)", async () => {
+    const one = await server({ ehlo: ["LIMITS MAILMAX=1 RCPTMAX=1"] });
+    const recipients = ["a", "b", "c", "d"].map((name) => `${name}@server.test`);
+    const recorded: number[] = [];
+    const commit = async (index: number) => {
+      recorded.push(index);
+    };
+    const sent = await send([one], { commit }, [message(), { ...message(), recipients }]);
+    const fates = sent.report.messages.map((each) => each.recipients.map(({ fate }) => fate.is));
+    expect(fates).toEqual([["taken"], ["taken", "taken", "taken", "taken"]]);
+    expect(one.connections()).toBe(5);
+    expect(recorded).toEqual([0, 1, 1, 1, 1]);
+    expect(one.seen.filter((line) => line.startsWith("RCPT"))).toEqual(
+      ["a", ...["a", "b", "c", "d"]].map((name) => `RCPT TO:<${name}@server.test>`),
+    );
+  });
+
+  it("takes no session more once one has settled nothing", async () => {
+    let asked = 0;
+    const one = await server({
+      ehlo: ["LIMITS MAILMAX=1 RCPTMAX=1"],
+      on: { MAIL: () => (asked++ < 2 ? "250 ok" : "close") },
+    });
+    // A recipient named several times is one recipient: whose fate the second session told is open.
+    const recipients = ["a@server.test", "a@server.test", "a@server.test"];
+    const sent = await send([one], {}, [{ ...message(), recipients }]);
+    expect(sent.fates).toEqual(["taken"]);
+    expect(one.connections()).toBe(2);
+  });
+
   it("ends where the next session goes wrong, and keeps what was taken", async () => {
     let asked = 0;
     const one = await server({

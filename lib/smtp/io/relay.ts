@@ -123,21 +123,17 @@ export class Relay {
       ready,
     };
     let sent = await this.#failover(run, submissions, (message) => message);
-    let report = sent.report;
-    for (let left = rest(report); left.length > 0; ) {
+    let { report } = sent;
+    let { learnt } = report;
+    for (let left = rest(report); left.length > 0; left = rest(report)) {
+      const open = count(report, left);
       const again = left.map((message) => remainder(submissions, report, message));
-      const { learnt } = report;
       sent = await this.#failover(run, again, (index) => left[index] as number, learnt);
       report = merge(report, sent.report, left);
-      const now = rest(report);
-      // Each lesson about the login excludes what was tried before: they come to an end.
-      if (
-        report.learnt === undefined &&
-        count(report, now) >= count(report, left) &&
-        now.length === left.length
-      )
-        break;
-      left = now;
+      // Each session settles a recipient, or learns which login not to try: they come to an end.
+      if (report.learnt === undefined && count(report, left) === open) break;
+      // What one session learnt holds for all that follow.
+      learnt = report.learnt ?? learnt;
     }
     return {
       report: { ...report, capabilities: masked(report.capabilities, redactor) },
