@@ -6,7 +6,8 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 import { type Certificate, makeCertificate } from "../../infra/local/certificate.ts";
 import { contentOf } from "../../lib/smtp/data.ts";
 import type { AheadTarget } from "../../lib/smtp/io/ahead.ts";
-import { Relay, type RelayTarget, type Sent } from "../../lib/smtp/io/relay.ts";
+import { Relay, type RelayTarget, type SendOptions, type Sent } from "../../lib/smtp/io/relay.ts";
+import { dialled } from "../support/dialled.ts";
 import { type FakeOptions, type FakeSmtp, startFakeSmtp } from "../support/fake-smtp.ts";
 
 const HOST = "127.0.0.1";
@@ -61,7 +62,7 @@ function target(port: number, changes: Partial<RelayTarget> = {}): RelayTarget {
   };
 }
 
-function send(relay: Relay, to: RelayTarget): Promise<Sent> {
+function send(relay: Relay, to: RelayTarget, options: SendOptions = LIMIT): Promise<Sent> {
   const content = contentOf(Buffer.from("Subject: x\r\n\r\nhello\r\n"));
   const submission = {
     from: "u@client.test",
@@ -70,7 +71,7 @@ function send(relay: Relay, to: RelayTarget): Promise<Sent> {
     partial: "accept",
     smtputf8: false,
   } as const;
-  return relay.send(to, [submission], LIMIT);
+  return relay.send(to, [submission], options);
 }
 
 const fate = ({ report }: Sent) => report.messages[0]?.recipients[0]?.fate.is;
@@ -82,6 +83,14 @@ async function greeted(one: FakeSmtp): Promise<void> {
   while (!one.seen.some((line) => line.startsWith("EHLO"))) {
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** The client has left. */
+async function closedBy(one: FakeSmtp): Promise<void> {
+  for (let turn = 0; turn < 500 && one.closed() === 0; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(one.closed()).toBe(1);
 }
 
 describe("a connection made ahead", () => {
@@ -180,6 +189,40 @@ describe("a connection made ahead", () => {
     expect(fate(await sending)).toBe("lost");
   });
 
+  it("has the time of the send that goes on with it, and its abort alone", async () => {
+    const abort = new AbortController();
+    let answer = (_: string) => {};
+    const one = await server({
+      on: { AUTH: "235 welcome", content: () => new Promise((resolve) => (answer = resolve)) },
+    });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    const sending = send(relay, target(one.port), { ...LIMIT, signal: abort.signal });
+    while (!one.seen.includes("content")) await new Promise((resolve) => setImmediate(resolve));
+    // Of what was prepared; this has been taken.
+    await relay.release();
+    answer("250 taken");
+    expect(fate(await sending)).toBe("taken");
+    expect(one.connections()).toBe(1);
+  });
+
+  it("ends with the abort of the send that goes on with it", async () => {
+    const abort = new AbortController();
+    const one = await server({
+      on: {
+        AUTH: () => {
+          abort.abort();
+          return "hang";
+        },
+      },
+    });
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare({ timeLeft: 1_000 });
+    const { report } = await send(relay, target(one.port), { ...LIMIT, signal: abort.signal });
+    expect(report.error?.code).toBe("aborted");
+    expect(one.connections()).toBe(1);
+  });
+
   it("is not taken once it is being closed", async () => {
     const one = await server({ on: { AUTH: "235 welcome" } });
     const relay = new Relay({ ahead: none(one.port) });
@@ -189,15 +232,32 @@ describe("a connection made ahead", () => {
     expect(fate(await sending)).toBe("taken");
   });
 
-  it("is closed where no time is left to use it", async () => {
+  it("is closed at once where no time is left to use it", async () => {
+    const opened = dialled();
     const one = await server();
     const relay = new Relay({ ahead: none(one.port) });
     relay.prepare(LIMIT);
     await greeted(one);
-    const { report } = await relay.send(target(one.port), [], { timeLeft: 0 });
+    // EHLO has been answered by the time the send asks.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => now() + 1_000);
+    const { report, timing } = await relay.send(target(one.port), [], { timeLeft: 0 });
+    vi.restoreAllMocks();
+    expect(opened.map(({ destroyed }) => destroyed)).toEqual([true]);
     expect(report.error?.code).toBe("timeout");
-    while (one.closed() === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(timing.totalMs).toBeGreaterThanOrEqual(1_000);
+    await closedBy(one);
     expect(one.connections()).toBe(1);
+  });
+
+  it("is of no use to a mailbox without relays", async () => {
+    const one = await server();
+    const relay = new Relay({ ahead: none(one.port) });
+    relay.prepare(LIMIT);
+    const nowhere = send(relay, target(one.port, { endpoints: [] }));
+    await expect(nowhere).rejects.toThrow("a mailbox without relays cannot be");
+    await relay.release();
   });
 
   it("is waited for where it is under way", async () => {
@@ -214,6 +274,7 @@ describe("a connection made ahead", () => {
     relay.prepare(LIMIT);
     await greeted(one);
     await relay.release();
+    await closedBy(one);
     expect(one.seen).toEqual([`EHLO ${EHLO}`]);
     const silent = await server({ greeting: "hang" });
     const other = new Relay({ ahead: none(silent.port) });

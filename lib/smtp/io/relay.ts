@@ -207,7 +207,7 @@ export class Relay {
     const conversation = session(plan, timed);
     let connection: Connection;
     const begun = performance.now();
-    if (ready === undefined) watch.connecting();
+    watch.connecting();
     if (left <= 0) {
       ready?.connection.close(false);
       const late = new SmtpError(
@@ -258,9 +258,8 @@ interface Run {
 
 /** @param others how many relays wait behind this one */
 function limitsOf({ endsAt, options }: Pick<Run, "endsAt" | "options">, others: number): Limits {
-  const now = performance.now();
-  // While another relay waits, this one gets its share of the time to say hello.
-  const helloBy = others > 0 ? now + (endsAt - now) / (others + 1) : endsAt;
+  // While others wait, each is left an equal share of the time; the last one has all that is left.
+  const helloBy = endsAt - ((endsAt - performance.now()) * others) / (others + 1);
   return { endsAt, helloBy, signal: options.signal };
 }
 
