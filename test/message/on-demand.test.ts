@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import fc from "fast-check";
+import { describe, expect, it, vi } from "vitest";
 import * as z from "zod/mini";
 import { onDemand } from "../../lib/message/on-demand.ts";
 
@@ -57,4 +58,75 @@ describe("a schema on demand", () => {
     expect(Object.keys(schema().shape)).toEqual(["host", "port", "tls"]);
     expect(built).toEqual(["host", "port", "tls"]);
   });
+});
+
+describe("a request's and a secret's", () => {
+  const request = {
+    from: "Shop <shop@example.com>",
+    to: ["a@example.com", { name: "B", address: "b@example.com" }],
+    subject: "x",
+    text: "hello",
+    attachments: [{ filename: "a.txt", content: "YQ==" }],
+    headers: { "X-Order": "1" },
+    references: "<a@example.com> <b@example.com>",
+    date: "2025-07-01T10:00:00Z",
+    dsn: { notify: ["success"] },
+    deliverBy: { seconds: 5 },
+    partial: "refuse",
+  };
+  const secret = {
+    host: ["a.example.com:25", "b.example.com"],
+    port: 465,
+    username: "shop",
+    password: "p",
+    security: "implicit",
+    oauth2: { tokenEndpoint: "https://example.com/token", clientId: "x", refreshToken: "r" },
+    tls: { ca: "-----BEGIN CERTIFICATE-----" },
+    dkim: { domain: "example.com", selector: "s", privateKey: "-----BEGIN PRIVATE KEY-----" },
+    maxRecipients: 3,
+    engine: "mysql",
+  };
+  /** Some fields as they should be, others as anything, and some that nobody knows. */
+  const inputs = (good: Readonly<Record<string, unknown>>) =>
+    fc
+      .array(
+        fc.oneof(
+          fc.constantFrom(...Object.entries(good)),
+          fc.tuple(fc.constantFrom(...Object.keys(good), "other", "__proto__"), fc.jsonValue()),
+        ),
+        { maxLength: 6 },
+      )
+      // As JSON makes it, where that name is a field like any other.
+      .map((entries) => {
+        const fields = entries.map(([name, value]) => `"${name}":${JSON.stringify(value)}`);
+        return JSON.parse(`{${fields.join()}}`) as unknown;
+      });
+
+  it("say of any input what the whole schema says", async () => {
+    const [{ requestSchema }, { mailboxSchema }] = await load();
+    const whole = { request: requestSchema(), secret: mailboxSchema() };
+    for (let instance = 0; instance < 5; instance += 1) {
+      // A new instance has built nothing yet.
+      vi.resetModules();
+      const [requests, secrets] = await load();
+      const pairs = [
+        [inputs(request), requests.requestSchema, whole.request],
+        [inputs(secret), secrets.mailboxSchema, whole.secret],
+      ] as const;
+      for (const [given, schema, all] of pairs) {
+        for (const input of fc.sample(given, 60)) {
+          const [own, other] = [schema(input).safeParse(input), all.safeParse(input)];
+          expect(own.data).toEqual(other.data);
+          expect(own.error?.issues).toEqual(other.error?.issues);
+        }
+      }
+    }
+  });
+
+  function load() {
+    return Promise.all([
+      import("../../lib/message/schema.ts"),
+      import("../../lib/submission/mailbox.ts"),
+    ]);
+  }
 });
