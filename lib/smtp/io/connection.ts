@@ -83,7 +83,7 @@ export class Connection {
    * TLS over this connection.
    * @throws SmtpError `protocol_error` when the server sent more than it was asked for before the
    * handshake (RFC 3207 §4.2: such octets could pass for protected ones), `certificate_invalid`,
-   * `tls_failed`, `timeout`.
+   * `tls_failed`, `connection_lost`, `timeout`.
    */
   async secure(settings: TlsSettings, session?: TlsSessions): Promise<Channel> {
     if (this.#decoder.pending) {
@@ -92,6 +92,8 @@ export class Connection {
         phase: "tls",
       });
     }
+    // TLS over a socket that is gone would wait for its limit.
+    if (this.#ended !== undefined) throw at(this.#ended, "tls");
     const plain = this.#socket;
     this.#silence();
     const { host } = this.#endpoint;
