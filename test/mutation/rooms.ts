@@ -85,7 +85,7 @@ const sockets: readonly Room[] = [
   io("ahead", ["ahead"]),
   io("proxy", ["tunnel", "proxy"]),
   io("binding", ["binding"]),
-  io("connection", ["tls-sessions", "connecting"], 300),
+  io("connection", ["connection", "tls-sessions", "connecting"], 300),
   io("relay", ["relay", "another-session", "ahead", "tls-sessions"], 800),
   io("dns", ["addresses"]),
 ];

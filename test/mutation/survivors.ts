@@ -164,6 +164,21 @@ export const SURVIVORS: readonly Survivor[] = [
     ],
   },
   {
+    file: "lib/smtp/io/connection.ts",
+    why: "From dialling, or the handshake, to where a socket is listened to only promises are settled: it cannot end meanwhile, and one that is there has a protocol.",
+    mutants: [
+      "socket.destroyed || socket.readableEnded → false",
+      "socket.destroyed || socket.readableEnded → socket.destroyed && socket.readableEnded",
+      "this.#onEnd(); → ;",
+      '"unknown" → ""',
+    ],
+  },
+  {
+    file: "lib/smtp/io/connection.ts",
+    why: "A socket that TLS reads in its stead tells of its close only; and of one that we close nobody asks what else it brings.",
+    mutants: ['"data" → ""', '"end" → ""', '"error" → ""'],
+  },
+  {
     file: "lib/smtp/io/dns.ts",
     why: "What has expired is asked for again whether it is kept or not; of no addresses none is looked at; nothing is dialled before there are addresses; and a socket connects once.",
     mutants: [

@@ -41,7 +41,7 @@ export class Connection {
   #decoder = new ReplyDecoder();
   #ended: SmtpError | undefined;
   #wake: (() => void) | undefined;
-  /** Octets received since the decoder was last empty. */
+  /** Octets received since no whole reply was held. */
   #unread = 0;
   /** Whether a reply has been read since the connection, or its TLS, was established. */
   #heard = false;
@@ -83,7 +83,7 @@ export class Connection {
    * TLS over this connection.
    * @throws SmtpError `protocol_error` when the server sent more than it was asked for before the
    * handshake (RFC 3207 §4.2: such octets could pass for protected ones), `certificate_invalid`,
-   * `tls_failed`, `timeout`.
+   * `tls_failed`, `connection_lost`, `timeout`.
    */
   async secure(settings: TlsSettings, session?: TlsSessions): Promise<Channel> {
     if (this.#decoder.pending) {
@@ -92,6 +92,8 @@ export class Connection {
         phase: "tls",
       });
     }
+    // TLS over a socket that is gone would wait for its limit.
+    if (this.#ended !== undefined) throw at(this.#ended, "tls");
     const plain = this.#socket;
     this.#silence();
     const { host } = this.#endpoint;
@@ -103,9 +105,9 @@ export class Connection {
       ...(isIP(name) === 0 && { servername: name }),
       rejectUnauthorized: true,
       minVersion: settings.minVersion ?? "TLSv1.2",
-      ...(settings.ca !== undefined && { ca: settings.ca }),
-      ...(settings.cert !== undefined && { cert: settings.cert }),
-      ...(settings.key !== undefined && { key: settings.key }),
+      ca: settings.ca,
+      cert: settings.cert,
+      key: settings.key,
       ...session?.resume(),
     };
     let certificate: X509Certificate | undefined;
@@ -135,15 +137,12 @@ export class Connection {
           return () => {};
         }
         this.#socket = socket;
-        socket.on("error", ignore);
-        socket.once("error", failed);
+        // Stays: once this is settled it changes nothing, and a late reset finds a listener.
+        socket.on("error", failed);
         socket.once("close", closed);
         socket.once("secureConnect", done);
-        return () => {
-          socket.off("error", failed);
-          socket.off("close", closed);
-          socket.off("secureConnect", done);
-        };
+        // A handshake that ends too late leaves no session.
+        return () => socket.off("secureConnect", done);
       },
     );
     this.#decoder = new ReplyDecoder();
@@ -178,11 +177,7 @@ export class Connection {
           reject(error);
         }
       };
-      this.#wake = look;
-      look();
-      return () => {
-        this.#wake = undefined;
-      };
+      return this.#watch(look);
     });
   }
 
@@ -192,17 +187,10 @@ export class Connection {
     const socket = this.#socket;
     if (socket.write(octets)) return;
     await within<void>(this.#limits, phase, BLOCK_TIMEOUT, ({ resolve, reject }) => {
-      const drained = () => resolve();
-      const look = () => {
+      socket.once("drain", resolve);
+      return this.#watch(() => {
         if (this.#ended !== undefined) reject(at(this.#ended, phase));
-      };
-      socket.once("drain", drained);
-      this.#wake = look;
-      look();
-      return () => {
-        this.#wake = undefined;
-        socket.off("drain", drained);
-      };
+      });
     });
   }
 
@@ -250,13 +238,23 @@ export class Connection {
     return new Promise((resolve) => socket.once("close", () => resolve()));
   }
 
+  /** Calls `look` whenever something has come or the peer has gone. Returns what ends that. */
+  #watch(look: () => void): () => void {
+    this.#wake = look;
+    return () => {
+      this.#wake = undefined;
+    };
+  }
+
   #take(phase: Phase): Reply | undefined {
     try {
       const reply = this.#decoder.take();
       if (reply !== undefined) {
         this.#heard = true;
-        if (this.#decoder.ready === 0) this.#unread = 0;
-        if (this.#decoder.ready === 0 && this.#socket.isPaused()) this.#socket.resume();
+        if (this.#decoder.ready === 0) {
+          this.#unread = 0;
+          this.#socket.resume();
+        }
         return reply;
       }
     } catch (error) {
@@ -280,14 +278,13 @@ export class Connection {
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
     socket.off("close", this.#onEnd);
+    // A late reset must not become an unhandled 'error' event: dialling left a listener, and so did TLS.
     socket.off("error", this.#onError);
-    // A late reset must not become an unhandled 'error' event.
-    socket.on("error", ignore);
   }
 
   readonly #onData = (chunk: Uint8Array): void => {
     this.#decoder.push(chunk);
-    this.#unread = this.#decoder.ready === 0 ? 0 : this.#unread + chunk.length;
+    this.#unread += chunk.length;
     // Nobody asked for that much; stop reading and let TCP push back.
     if (this.#unread > MAX_UNREAD) this.#socket.pause();
     this.#wake?.();
@@ -321,5 +318,3 @@ function at(error: SmtpError, phase: Phase): SmtpError {
   error.phase ??= phase;
   return error;
 }
-
-function ignore(): void {}
