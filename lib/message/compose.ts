@@ -13,10 +13,6 @@ import { composeRaw, parseRaw } from "./raw.ts";
 import type { MailRequest } from "./schema.ts";
 import { bodyText, crlf } from "./text.ts";
 
-export { ContentChanged } from "./attachment.ts";
-
-export { parseRaw } from "./raw.ts";
-
 export interface ComposeOptions {
   /** The mailbox's own From, for requests that name none. */
   readonly from: Mailbox;
