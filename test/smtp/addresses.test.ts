@@ -7,6 +7,7 @@ import { Socket } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { SmtpError } from "../../lib/smtp/error.ts";
 import { AddressBook, dial } from "../../lib/smtp/io/dns.ts";
+import { stillClock } from "../support/clock.ts";
 
 const A = { address: "192.0.2.1", family: 4 };
 const B = { address: "192.0.2.2", family: 4 };
@@ -102,20 +103,11 @@ describe("an address book", () => {
   });
 });
 
+const START = 1_000_000;
+
 /** Sockets that do nothing until they are told to, and a clock for the delays between them. */
 function race(found: readonly LookupAddress[] | Error) {
-  let now = 1_000_000;
-  const timers = new Set<{ at: number; act: () => void }>();
-  vi.spyOn(performance, "now").mockImplementation(() => now);
-  const set = (act: () => void, milliseconds: number) => {
-    const timer = { at: now + milliseconds, act };
-    timers.add(timer);
-    return timer;
-  };
-  vi.spyOn(globalThis, "setTimeout").mockImplementation(set as unknown as typeof setTimeout);
-  vi.spyOn(globalThis, "clearTimeout").mockImplementation(((timer: never) => {
-    timers.delete(timer);
-  }) as typeof clearTimeout);
+  const { timers, pass } = stillClock(START);
   const sockets: Socket[] = [];
   const dialled: unknown[] = [];
   vi.spyOn(Socket.prototype, "connect").mockImplementation(function (
@@ -128,7 +120,7 @@ function race(found: readonly LookupAddress[] | Error) {
   } as typeof Socket.prototype.connect);
   const { addresses, asked } = book(found);
   const abort = new AbortController();
-  const endsAt = now + 60_000;
+  const endsAt = START + 60_000;
   const limits = { endsAt, helloBy: endsAt, signal: abort.signal };
   const result = dial({ host: "mx.test", port: 25 }, limits, addresses);
   const settled = result.catch((error: unknown) => error);
@@ -140,10 +132,7 @@ function race(found: readonly LookupAddress[] | Error) {
     addresses,
     asked,
     settled,
-    pass(milliseconds: number) {
-      now += milliseconds;
-      for (const timer of timers) if (timer.at <= now) timers.delete(timer) && timer.act();
-    },
+    pass,
   };
 }
 

@@ -28,6 +28,7 @@ import {
   unusable,
 } from "../../lib/smtp/io/tls-error.ts";
 import type { Phase } from "../../lib/smtp/step.ts";
+import { stillClock } from "../support/clock.ts";
 
 const START = 1_000_000;
 
@@ -35,35 +36,6 @@ afterEach(() => {
   vi.restoreAllMocks();
   syncBuiltinESMExports();
 });
-
-interface Timer {
-  readonly at: number;
-  readonly act: () => void;
-}
-
-/** A clock that stands still until it is told to go on. */
-function clock() {
-  let now = START;
-  const timers = new Set<Timer>();
-  vi.spyOn(performance, "now").mockImplementation(() => now);
-  const set = (act: () => void, milliseconds: number) => {
-    const timer = { at: now + milliseconds, act };
-    timers.add(timer);
-    return timer;
-  };
-  vi.spyOn(globalThis, "setTimeout").mockImplementation(set as unknown as typeof setTimeout);
-  const clear = (timer: unknown) => {
-    timers.delete(timer as Timer);
-  };
-  vi.spyOn(globalThis, "clearTimeout").mockImplementation(clear as typeof clearTimeout);
-  return {
-    timers,
-    pass(milliseconds: number) {
-      now += milliseconds;
-      for (const timer of timers) if (timer.at <= now) timers.delete(timer) && timer.act();
-    },
-  };
-}
 
 const limits = (left: number, hello = left, signal?: AbortSignal): Limits => ({
   endsAt: START + left,
@@ -130,7 +102,7 @@ describe("phases", () => {
     ["quit", "No answer to QUIT within 0.3 s, the phase's limit (RFC 5321 §4.5.3.2)."],
     ["farewell", "No answer to QUIT within 0 s, the phase's limit (RFC 5321 §4.5.3.2)."],
   ])("%s ends in these words, and not a millisecond early", async (phase, message) => {
-    const time = clock();
+    const time = stillClock(START);
     const waited = within(limits(HOUR), phase, PHASE_TIMEOUTS[phase], NEVER);
     time.pass(PHASE_TIMEOUTS[phase] - 1);
     expect(await soFar(waited)).toBe("open");
@@ -152,7 +124,7 @@ describe("the time that is left", () => {
     ["ends before the share does", "ehlo", limits(3000, 9000), 3000, `within 3 s, ${ALL}`],
     ["is over", "mail", limits(-5), 0, `within 0 s, ${ALL}`],
   ])("%s", async (_, phase, given, milliseconds, says) => {
-    const time = clock();
+    const time = stillClock(START);
     const waited = within(given, phase, PHASE_TIMEOUTS[phase], NEVER);
     if (milliseconds > 0) time.pass(milliseconds - 1);
     expect(await soFar(waited)).toBe("open");
@@ -163,7 +135,7 @@ describe("the time that is left", () => {
   });
 
   it("must be there for what happens at once", () => {
-    clock();
+    stillClock(START);
     expect(() => demandTime(limits(1), "mail")).not.toThrow();
     expect(() => demandTime(limits(1, 0), "mail")).not.toThrow();
     expect(() => demandTime(limits(0), "mail")).toThrow(`Nothing more was sent within 0 s, ${ALL}`);
@@ -183,7 +155,7 @@ describe("what is waited for", () => {
   };
 
   function waiting() {
-    const time = clock();
+    const time = stillClock(START);
     const abort = new AbortController();
     let settle: Settle | undefined;
     let released = 0;
@@ -223,7 +195,7 @@ describe("what is waited for", () => {
   });
 
   it("is not begun where the abort came first", async () => {
-    const time = clock();
+    const time = stillClock(START);
     const work = vi.fn(NEVER);
     const given = limits(1000, 1000, AbortSignal.abort());
     const error = await soFar(within(given, "data", 500, work));
@@ -237,7 +209,7 @@ describe("what is waited for", () => {
   });
 
   it("is released where it settled at once, or threw", async () => {
-    const time = clock();
+    const time = stillClock(START);
     const release = vi.fn();
     const given = limits(1000);
     const done = within<string>(given, "mail", 500, ({ resolve }) => {
@@ -257,7 +229,7 @@ describe("what is waited for", () => {
 
 describe("the ledger", () => {
   it("has the time that is left, and its own word counts", async () => {
-    const time = clock();
+    const time = stillClock(START);
     expect(await soFar(recorded(Promise.resolve(), limits(HOUR)))).toBeUndefined();
     const fault = new Error("throttled");
     expect(await soFar(recorded(Promise.reject(fault), limits(HOUR)))).toBe(fault);
@@ -323,7 +295,7 @@ describe("content from elsewhere", () => {
       recipients: ["a"],
       content: { size: 2, eightBit: true, utf8Header: true },
     });
-    clock();
+    stillClock(START);
     expect(await readAll(timed.content.open())).toBe("ab");
     expect(told.stops).toBe(0);
   });
@@ -336,7 +308,7 @@ describe("content from elsewhere", () => {
   });
 
   it("that stalls is given up, and told so", async () => {
-    const time = clock();
+    const time = stillClock(START);
     const { told, submission } = source(() => new Promise(() => {}));
     const reading = readAll(inTime(submission, limits(5000)).content.open());
     expect(await soFar(reading)).toBe("open");
@@ -351,14 +323,14 @@ describe("content from elsewhere", () => {
   });
 
   it("that nobody wants any more is told so", async () => {
-    clock();
+    stillClock(START);
     const { told, submission } = source(() => new Promise(() => {}));
     expect(await readAll(inTime(submission, limits(5000)).content.open(), 1)).toBe("a");
     expect(told.stops).toBe(1);
   });
 
   it("that fails says why; some sources cannot be told to stop", async () => {
-    clock();
+    stillClock(START);
     const fault = new Error("gone");
     const iterator = { next: () => Promise.reject(fault) };
     const content = {
@@ -389,7 +361,7 @@ describe("the stopwatch", () => {
   }
 
   it("of a whole send", () => {
-    const time = clock();
+    const time = stillClock(START);
     const watch = new Stopwatch();
     expect(watch.begun).toBe(START);
     watch.connecting();
@@ -427,7 +399,7 @@ describe("the stopwatch", () => {
   });
 
   it("counts a flight once, however many replies it has", () => {
-    const time = clock();
+    const time = stillClock(START);
     const watch = new Stopwatch();
     watch.sending();
     for (const phase of ["mail", "rcpt", "data"] as const) {
@@ -439,7 +411,7 @@ describe("the stopwatch", () => {
   });
 
   it("counts no wait that nothing was sent for, and a transaction that ends at RCPT", () => {
-    const time = clock();
+    const time = stillClock(START);
     const watch = new Stopwatch();
     watch.awaiting("mail");
     time.pass(3);
@@ -452,7 +424,7 @@ describe("the stopwatch", () => {
   });
 
   it("has a login that left with the envelope in the transaction", () => {
-    const time = clock();
+    const time = stillClock(START);
     const watch = new Stopwatch();
     watch.sending();
     watch.awaiting("auth");
@@ -462,7 +434,7 @@ describe("the stopwatch", () => {
   });
 
   it("counts two round trips for a full handshake of TLS 1.2, and one for any other", () => {
-    clock();
+    stillClock(START);
     const trips = (tls?: { protocol: string; resumed: boolean }) => {
       const watch = new Stopwatch();
       watch.secured(0, tls);
@@ -475,7 +447,7 @@ describe("the stopwatch", () => {
   });
 
   it("runs on while something has no answer, and only then", () => {
-    const time = clock();
+    const time = stillClock(START);
     const never = new Stopwatch();
     time.pass(7);
     expect(never.timing()).toEqual({ ...NOTHING, totalMs: 7 });
@@ -496,7 +468,7 @@ describe("the stopwatch", () => {
   });
 
   it("goes on from an earlier session", () => {
-    const time = clock();
+    const time = stillClock(START);
     const before = { ...NOTHING, connectMs: 1, tlsMs: 2, authMs: 3, roundTrips: 4 };
     const watch = new Stopwatch(START - 100, { ...before, totalMs: 9, transactionMs: 9 });
     expect(watch.timing()).toEqual({ ...before, totalMs: 100 });

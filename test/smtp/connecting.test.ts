@@ -35,6 +35,7 @@ import {
   type SendOptions,
   type Sent,
 } from "../../lib/smtp/io/relay.ts";
+import { dialled } from "../support/dialled.ts";
 
 const PASSWORD = "correct horse battery staple";
 const HOST = "127.0.0.1";
@@ -268,24 +269,17 @@ async function closedPort(): Promise<number> {
 
 const plainConnect = Socket.prototype.connect as (this: Socket, options: object) => Socket;
 const plainTimeout = globalThis.setTimeout;
-let dialled: Socket[] = [];
+let sockets: readonly Socket[] = [];
 let timers: NodeJS.Timeout[] = [];
 
 beforeEach(() => {
-  dialled = [];
   timers = [];
   vi.spyOn(globalThis, "setTimeout").mockImplementation(((act: () => void, wait?: number) => {
     const timer = plainTimeout(act, wait);
     if (new Error("where").stack?.includes("/lib/smtp/io/")) timers.push(timer);
     return timer;
   }) as typeof setTimeout);
-  vi.spyOn(Socket.prototype, "connect").mockImplementation(function (
-    this: Socket,
-    ...given: unknown[]
-  ) {
-    dialled.push(this);
-    return plainConnect.apply(this, given as [object]);
-  });
+  sockets = dialled();
 });
 
 afterEach(async () => {
@@ -335,7 +329,7 @@ async function send(
 ): Promise<Sent> {
   const { relay = new Relay(), message = mail(), ...given } = options;
   const sent = await relay.send(target, [message], { timeLeft: 8000, ...given });
-  expect(dialled.filter((socket) => !socket.destroyed)).toEqual([]);
+  expect(sockets.filter((socket) => !socket.destroyed)).toEqual([]);
   expect(running()).toEqual([]);
   const shown = JSON.stringify([sent.transcript, sent.report.error?.message ?? ""]);
   expect(shown).not.toContain(PASSWORD);
@@ -556,7 +550,7 @@ describe("names", () => {
     const begun = performance.now();
     expect(fate(await send(targetOf([endpoint]), { relay }))?.is).toBe("taken");
     expect(performance.now() - begun).toBeLessThan(5000);
-    expect(dialled).toHaveLength(2);
+    expect(sockets).toHaveLength(2);
   });
 
   it("does not give a slow address up because the other one is dead", async () => {
@@ -570,19 +564,12 @@ describe("names", () => {
 
   it("lets the families take turns, the resolver's choice first", async () => {
     const port = await closedPort();
-    const tried: string[] = [];
-    vi.mocked(Socket.prototype.connect).mockImplementation(function (
-      this: Socket,
-      ...given: unknown[]
-    ) {
-      tried.push((given[0] as { host: string }).host);
-      dialled.push(this);
-      return plainConnect.apply(this, given as [object]);
-    });
     const found = ["::1", "127.0.0.2", "127.0.0.3", "127.0.0.4"].map(local);
     const sent = await send(targetOf([{ host: "mail.test", port, security: "none" }]), {
       relay: new Relay({ lookup: async () => [found[0], found[1], found[2], found[3]] as never }),
     });
+    const asked = vi.mocked(Socket.prototype.connect).mock.calls as unknown as [{ host: string }][];
+    const tried = asked.map(([{ host }]) => host);
     expect(tried).toEqual(["::1", "127.0.0.2", "127.0.0.3", "127.0.0.4"]);
     expect(sent.report.error?.code).toBe("connect_failed");
     expect(sent.report.error?.message).toContain("ECONNREFUSED");

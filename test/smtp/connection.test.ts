@@ -15,6 +15,7 @@ import {
 } from "../../infra/local/certificate.ts";
 import { Connection, type TlsSessions } from "../../lib/smtp/io/connection.ts";
 import type { Limits } from "../../lib/smtp/io/deadline.ts";
+import { dialled } from "../support/dialled.ts";
 
 const HOST = "127.0.0.1";
 /** What a connection holds unasked before it stops to read. */
@@ -34,19 +35,11 @@ beforeAll(async () => {
   trusting = { ca: authority.cert };
 });
 
-const plainConnect = Socket.prototype.connect as (this: Socket, options: object) => Socket;
-let dialled: Socket[] = [];
+let sockets: readonly Socket[] = [];
 const releases: (() => unknown)[] = [];
 
 beforeEach(() => {
-  dialled = [];
-  vi.spyOn(Socket.prototype, "connect").mockImplementation(function (
-    this: Socket,
-    ...given: unknown[]
-  ) {
-    dialled.push(this);
-    return plainConnect.apply(this, given as [object]);
-  });
+  sockets = dialled();
 });
 
 afterEach(async () => {
@@ -122,7 +115,7 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
 it("sends each group at once, however small", async () => {
   const setNoDelay = vi.spyOn(Socket.prototype, "setNoDelay");
   await open();
-  const [client] = dialled;
+  const [client] = sockets;
   const told = setNoDelay.mock.calls.filter((_, i) => setNoDelay.mock.contexts[i] === client);
   expect(told).toEqual([[true]]);
 });
@@ -201,20 +194,20 @@ describe("reading", () => {
     connection.adopt(within(AbortSignal.abort()));
     expect(await failure(connection.read("mail"))).toMatchObject({ code: "aborted" });
     expect(await failure(connection.write(LARGE, "mail"))).toMatchObject({ code: "aborted" });
-    expect(dialled[0]?.bytesWritten).toBe(0);
+    expect(sockets[0]?.bytesWritten).toBe(0);
   });
 
   it("goes on as long as no more than a mebibyte lies there unasked", async () => {
     const { connection, peer } = await open();
     peer.end(REPLY.repeat(MEBIBYTE / REPLY.length));
     await until(() => connection.ended);
-    const [client] = dialled;
+    const [client] = sockets;
     expect([client?.bytesRead, client?.isPaused()]).toEqual([MEBIBYTE, false]);
   });
 
   it("stops for a server that floods, and goes on once all of it was asked for", async () => {
     const { connection, peer } = await open();
-    const client = dialled[0] as Socket;
+    const client = sockets[0] as Socket;
     const count = (3 * MEBIBYTE) / REPLY.length;
     peer.end(REPLY.repeat(count));
     await until(() => client.isPaused());
@@ -237,7 +230,7 @@ describe("writing", () => {
       code: "connection_lost",
       phase: "mail",
     });
-    expect(dialled[0]?.bytesWritten).toBe(0);
+    expect(sockets[0]?.bytesWritten).toBe(0);
   });
 
   it("waits for a server that does not read, whatever it says meanwhile", async () => {
@@ -319,7 +312,7 @@ describe("TLS", () => {
 
   it("fails when the way to the server goes in the handshake", async () => {
     const { connection, peer } = await open();
-    peer.once("data", () => dialled[0]?.destroy());
+    peer.once("data", () => sockets[0]?.destroy());
     expect(await failure(connection.secure(trusting))).toMatchObject({
       code: "tls_failed",
       phase: "tls",
@@ -330,7 +323,7 @@ describe("TLS", () => {
   it("is lost with the way to the server", async () => {
     const { connection } = await openTls();
     const reply = failure(connection.read("greeting"));
-    dialled[0]?.destroy();
+    sockets[0]?.destroy();
     expect(await reply).toMatchObject({ code: "connection_lost", phase: "greeting" });
   });
 
@@ -386,7 +379,7 @@ describe("closing", () => {
     abort.abort();
     await written;
     connection.close(true);
-    expect(dialled[0]?.destroyed).toBe(true);
+    expect(sockets[0]?.destroyed).toBe(true);
     await connection.released();
   });
 
@@ -399,7 +392,7 @@ describe("closing", () => {
       setTimeout(act, 0)) as typeof setTimeout);
     connection.close(true);
     await connection.released();
-    expect(dialled[0]?.destroyed).toBe(true);
+    expect(sockets[0]?.destroyed).toBe(true);
   });
 
   it.each([
