@@ -54,14 +54,7 @@ export async function addCodeCache(
   const list = `${outdir}/packages.json`;
   const packages: Record<string, string[]> = JSON.parse(await readFile(list, "utf8"));
   const mail = await startMailServer({ users: { [USER]: PASSWORD } });
-  const box = {
-    host: "127.0.0.1",
-    port: mail.ports.implicit,
-    security: "implicit",
-    username: USER,
-    password: PASSWORD,
-    tls: { ca: mail.ca },
-  };
+  const box = mail.mailbox(USER, PASSWORD);
   const secrets = await startSecrets({ box: JSON.stringify(box) });
   const made: Record<string, readonly string[]> = {};
   try {

@@ -50,7 +50,18 @@ export interface MailServer {
   /** PEM; what a mailbox names in `tls.ca`. */
   readonly ca: string;
   readonly inbox: Inbox;
+  /** What the secret of a mailbox here says, over implicit TLS. */
+  mailbox(username: string, password: string): LocalMailbox;
   close(): Promise<void>;
+}
+
+export interface LocalMailbox {
+  readonly host: string;
+  readonly port: number;
+  readonly security: "implicit";
+  readonly username: string;
+  readonly password: string;
+  readonly tls: { readonly ca: string };
 }
 
 export async function startMailServer(options: MailServerOptions): Promise<MailServer> {
@@ -59,12 +70,22 @@ export async function startMailServer(options: MailServerOptions): Promise<MailS
   const start = (secure: boolean) =>
     listening(new SMTPServer({ ...settings(options, certificate, inbox), secure }));
   const [implicit, starttls] = await Promise.all([start(true), start(false)]);
+  const { ca } = certificate;
+  const ports = { implicit: portOf(implicit), starttls: portOf(starttls) };
   return {
     // Not `localhost`, which is ::1 first on some machines, where nothing listens.
     host: HOST,
-    ports: { implicit: portOf(implicit), starttls: portOf(starttls) },
-    ca: certificate.ca,
+    ports,
+    ca,
     inbox,
+    mailbox: (username, password) => ({
+      host: HOST,
+      port: ports.implicit,
+      security: "implicit",
+      username,
+      password,
+      tls: { ca },
+    }),
     close: async () => {
       await Promise.all([closed(implicit), closed(starttls)]);
     },

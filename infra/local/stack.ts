@@ -39,13 +39,8 @@ export interface Stack {
 export async function startStack(options: Partial<MailServerOptions> = {}): Promise<Stack> {
   const mail = await startMailServer({ users: { [LOCAL_SENDER]: PASSWORD }, ...options });
   const mailbox = {
-    host: mail.host,
-    port: mail.ports.implicit,
-    security: "implicit",
-    username: LOCAL_SENDER,
-    password: PASSWORD,
+    ...mail.mailbox(LOCAL_SENDER, PASSWORD),
     from: `示例商店 Example Shop <${LOCAL_SENDER}>`,
-    tls: { ca: mail.ca },
   };
   const secrets = await startSecrets({
     [LOCAL_MAILBOX]: JSON.stringify(mailbox),

@@ -271,14 +271,7 @@ describe("a plain message", () => {
   let environment: Record<string, string>;
 
   beforeAll(async () => {
-    const secret = {
-      host: "127.0.0.1",
-      port: mail.ports.implicit,
-      username: FROM,
-      password: PASSWORD,
-      security: "implicit",
-      tls: { ca: mail.ca },
-    };
+    const secret = mail.mailbox(FROM, PASSWORD);
     secrets = await startSecrets({ box: JSON.stringify(secret) });
     environment = { MAILBOX_SECRET_ID: "box", AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url };
   });

@@ -17,14 +17,7 @@ let mailbox: Record<string, unknown>;
 beforeAll(async () => {
   mail = await startMailServer({ users: { [USER]: PASSWORD }, ...faulty(() => mail.inbox) });
   folder = makeFolder();
-  mailbox = {
-    host: mail.host,
-    port: mail.ports.implicit,
-    username: USER,
-    password: PASSWORD,
-    security: "implicit",
-    tls: { ca: mail.ca },
-  };
+  mailbox = { ...mail.mailbox(USER, PASSWORD) };
   folder.write("mailbox.json", mailbox);
   folder.write("wrong.json", { ...mailbox, password: "wrong horse" });
 });

@@ -25,14 +25,7 @@ let tokens: (string | undefined)[];
 
 beforeAll(async () => {
   mail = await startMailServer({ users: { [USER]: PASSWORD } });
-  const box = {
-    host: "127.0.0.1",
-    port: mail.ports.implicit,
-    security: "implicit",
-    username: USER,
-    password: PASSWORD,
-    tls: { ca: mail.ca },
-  };
+  const box = mail.mailbox(USER, PASSWORD);
   secrets = await startSecrets({ box: JSON.stringify(box) });
   folder = await mkdtemp(join(tmpdir(), "posthaste-credentials-"));
   tokens = [];

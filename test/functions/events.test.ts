@@ -48,14 +48,7 @@ beforeAll(async () => {
     users: { [SENDER]: "secret" },
     judge: { recipient: (address) => (address === refuse ? REFUSED : verdict) },
   });
-  const mailbox = {
-    host: "127.0.0.1",
-    port: mail.ports.implicit,
-    security: "implicit",
-    username: SENDER,
-    password: "secret",
-    tls: { ca: mail.ca },
-  };
+  const mailbox = mail.mailbox(SENDER, "secret");
   secrets = await startSecrets({ box: JSON.stringify(mailbox) });
   environment = {
     MAILBOX_SECRET_ID: "box",

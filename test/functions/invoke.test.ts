@@ -37,15 +37,7 @@ afterAll(async () => {
 });
 
 function mailbox(changes: Record<string, unknown> = {}): string {
-  return JSON.stringify({
-    host: "127.0.0.1",
-    port: mail.ports.implicit,
-    security: "implicit",
-    username: USER,
-    password: PASSWORD,
-    tls: { ca: mail.ca },
-    ...changes,
-  });
+  return JSON.stringify({ ...mail.mailbox(USER, PASSWORD), ...changes });
 }
 
 let secretCount = 0;

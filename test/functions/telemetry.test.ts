@@ -31,15 +31,7 @@ beforeAll(async () => {
     users: { [SENDER]: "secret" },
     judge: { recipient: () => verdict },
   });
-  const mailbox = (password: string) =>
-    JSON.stringify({
-      host: mail.host,
-      port: mail.ports.implicit,
-      username: SENDER,
-      password,
-      security: "implicit",
-      tls: { ca: mail.ca },
-    });
+  const mailbox = (password: string) => JSON.stringify(mail.mailbox(SENDER, password));
   secrets = await startSecrets({ box: mailbox("secret"), "boxes/wrong": mailbox("wrong") });
   bucket = new S3Client({
     endpoint: queues.endpoint,
